@@ -1,0 +1,112 @@
+# What this project can do for you. `make demo` needs Python 3.11 to 3.13 and nothing else; the other targets bring
+# what they need as well. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+venv := .venv
+python := $(venv)/bin/python
+pytest := $(python) -m pytest
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_NOCOWS := 1
+# Ansible starts programs by name: those of the environment come first.
+export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
+
+.PHONY: help
+help: ## Lists the targets
+	@grep -hE '^[a-z0-9_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9_-]+):.*## /\1|/' | column -t -s '|'
+
+# ---------------------------------------------------------------- see it work
+
+.PHONY: demo
+demo: run-venv ## Moves a small contact centre on loopback from plaintext to TLS, and leaves .demo/report.html
+	@$(python) tests/fleet/demo.py
+
+.PHONY: demo-up
+demo-up: run-venv ## Starts the demo fleet and leaves it running, to try every playbook on it
+	@$(python) tests/fleet/demo.py up
+
+.PHONY: demo-down
+demo-down: run-venv ## Stops the demo fleet
+	@$(python) tests/fleet/demo.py down
+
+# ---------------------------------------------------------------- set-up
+
+.PHONY: link
+link:
+	@mkdir -p build/ansible_collections/connsec
+	@ln -sfn ../../.. build/ansible_collections/connsec/tls
+
+.PHONY: run-venv
+run-venv: link
+	@scripts/venv $(venv) controller run
+
+.PHONY: test-venv
+test-venv: link
+	@scripts/venv $(venv) controller run test
+
+.PHONY: tools
+tools: test-venv
+	@scripts/programs
+	@scripts/venv .venv-pkilint controller pkilint
+	@scripts/venv .venv-sslyze controller sslyze
+
+# ---------------------------------------------------------------- checks
+
+.PHONY: test
+test: tools ## Everything that has to hold: check, py38, lint, sanity, integration
+	@scripts/timed check $(MAKE) check
+	@scripts/timed py38 $(MAKE) py38
+	@scripts/timed lint $(MAKE) lint
+	@scripts/timed sanity $(MAKE) sanity
+	@scripts/timed integration $(MAKE) integration
+
+.PHONY: check
+check: test-venv ## The quick ones: ruff, mypy, yamllint, changelog, unit tests with the layers
+	@ruff check --quiet
+	@ruff format --check --quiet
+	@mypy
+	@yamllint --strict .
+	@antsibull-changelog lint
+	@$(pytest) --quiet --numprocesses 2 tests/unit
+
+.PHONY: py38
+py38: test-venv ## The unit tests of core and host hands on Python 3.8, the floor of targets
+	@scripts/py38
+
+.PHONY: lint
+lint: test-venv ## ansible-lint, profile production
+	@ansible-lint -q --nocolor -f pep8
+
+.PHONY: sanity
+sanity: test-venv ## ansible-test sanity, on a copy under build/
+	@tests/sanity/run
+
+.PHONY: integration
+integration: tools ## The real thing: fleets on loopback, failures, independent judges
+	@$(pytest) -m "not soak" tests/integration
+
+.PHONY: soak
+soak: tools ## The long ones: SIGKILL at every point
+	@$(pytest) -m soak tests/integration
+
+.PHONY: bench
+bench: run-venv ## Measures against ping, a plain loop and community.crypto; writes build/bench.json
+	@scripts/venv build/venv-bench controller bench
+	@$(python) tests/bench/bench.py --output build/bench.json
+
+# ---------------------------------------------------------------- release
+
+.PHONY: build
+build: run-venv ## Makes the collection's archive in build/dist
+	@mkdir -p build/dist
+	@ansible-galaxy collection build --force --output-path build/dist
+
+.PHONY: clean
+clean: ## Removes everything that is made here
+	@[ ! -d .demo ] || [ ! -x $(python) ] || $(python) tests/fleet/demo.py down
+	rm -rf build .venv .venv38 .venv-pkilint .venv-sslyze .demo .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,109 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take material out of the store and install it on a host, in one round trip."""
+
+from __future__ import annotations
+
+import base64
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._core._errors import TlsError
+from ..plugin_utils._fleet import plain
+from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, store_paths
+
+MODULE = "connsec.tls.material"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The controller's half: keys leave the store here, and only inside a pipelined connection."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Hand every instance's files to the module."""
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = plain(dict(self._task.args))
+        try:
+            self._refuse_unpipelined()
+            paths = self._paths(arguments.pop("store", None), variables)
+            going_back = arguments.get("state") == "previous"
+            rows = [self._row(row, paths, variables, going_back=going_back) for row in arguments.get("instances") or ()]
+        except TlsError as error:
+            raise AnsibleActionFail(str(error)) from None
+        result: dict[str, t.Any] = self._execute_module(
+            module_name=MODULE, module_args={**arguments, "instances": rows}, task_vars=variables
+        )
+        return result
+
+    def _refuse_unpipelined(self) -> None:
+        """Refuse a connection that would put the payload, keys and all, into a temporary file of the host."""
+        if not self._is_pipelining_enabled("new", False):
+            raise TlsError(
+                "material needs pipelining on %s, for without it keys would lie in a temporary file there;"
+                " set ansible_pipelining: true" % self._connection.transport
+            )
+
+    def _paths(self, given: t.Mapping[str, str] | None, task_vars: t.Mapping[str, t.Any]) -> StorePaths:
+        if given:
+            return StorePaths(**{name: str(given[name]) for name in ("authorities", "identities", "ledger")})
+        names = ("tls_store", "tls_store_authorities", "tls_store_identities", "tls_store_ledger")
+        variables = {name: self._variable(task_vars, name) for name in names if task_vars.get(name)}
+        directory = self._variable(task_vars, "tls_inventory_directory") or self._variable(task_vars, "inventory_dir")
+        return store_paths(variables, inventory_directory=str(directory) if directory else None)
+
+    def _variable(self, task_vars: t.Mapping[str, t.Any], name: str) -> t.Any:
+        value = task_vars.get(name)
+        return None if value is None else plain(self._templar.template(value))
+
+    def _row(
+        self, row: dict[str, t.Any], paths: StorePaths, task_vars: t.Mapping[str, t.Any], *, going_back: bool
+    ) -> dict[str, t.Any]:
+        """Return what the module is told of one instance."""
+        asked = {name: row.get(name) for name in ("name", "folder", "account")}
+        if going_back:
+            return asked
+        passphrase = self._variable(task_vars, "tls_identities_passphrase") or self._variable(
+            task_vars, "tls_store_passphrase"
+        )
+        formats = tuple(row.get("formats") or ("pem",))
+        try:
+            found = material(
+                paths,
+                row.get("identity"),
+                trust=tuple(row.get("trust") or ()),
+                formats=formats,
+                passphrase=None if passphrase is None else str(passphrase),
+                instance=str(row["name"]),
+            )
+        except NotIssued:
+            if not self._task.check_mode:
+                raise
+            return {
+                **asked,
+                "inputs": {"certificate": NOT_ISSUED_YET, "formats": sorted({"pem", *formats})},
+                "files": [],
+            }
+        return {**asked, "inputs": dict(found.inputs), "public": _public(found), "files": _files(found)}
+
+
+def _files(found: MaterialFiles) -> list[dict[str, t.Any]]:
+    return [
+        {"name": name, "content": base64.b64encode(data).decode(), "secret": name in found.secret}
+        for name, data in sorted(found.files.items())
+    ]
+
+
+def _public(found: MaterialFiles) -> dict[str, t.Any] | None:
+    if found.identity is None:
+        return None
+    return {
+        "name": found.identity.name,
+        "names": list(found.identity.names),
+        "sha256": found.identity.sha256,
+        "serial": found.identity.serial,
+        "issuer": found.identity.issuer,
+        "not_after": found.identity.not_after,
+    }

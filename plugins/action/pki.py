@@ -1,0 +1,125 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin of connsec.tls.pki: issue what is missing, due or changed, in one batch on the controller."""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._core._errors import TlsError
+from ..module_utils._core._material import WantedAuthority, WantedIdentity
+from ..module_utils._module import diff_of
+from ..plugin_utils._wanted import task_options, wanted_authorities, wanted_identities
+
+try:
+    from ..plugin_utils._store import (
+        Passphrases,
+        StorePaths,
+        StoreView,
+        carry_out,
+        inspect,
+        preflight,
+        refuse_bad_place,
+        store_paths,
+    )
+except ImportError as error:
+    IMPORT_ERROR: ImportError | None = error
+else:
+    IMPORT_ERROR = None
+
+STORE_VARIABLES = {
+    "path": "tls_store",
+    "authorities": "tls_store_authorities",
+    "identities": "tls_store_identities",
+    "ledger": "tls_store_ledger",
+}
+
+
+class ActionModule(ActionBase):
+    """Read, decide, make, report; only ``run`` asks for check mode."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Issue what is due and return what is public about it."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        if IMPORT_ERROR is not None:
+            raise AnsibleActionFail(
+                "connsec.tls.pki needs cryptography 46.0.7 or later on the controller: %s" % IMPORT_ERROR
+            )
+        arguments = json.loads(json.dumps(self._task.args))  # plain values: Ansible's carry tags
+        try:
+            result.update(self._done(task_options(arguments), task_vars or {}))
+        except TlsError as error:
+            raise AnsibleActionFail(str(error)) from None
+        return result
+
+    def _done(self, options: t.Mapping[str, t.Any], task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        authorities = wanted_authorities(options["authorities"])
+        identities = wanted_identities(options["identities"], authorities=authorities)
+        paths = self._paths(options["store"], task_vars)
+        passphrases = self._passphrases(task_vars)
+        now = int(time.time())
+        wanted: tuple[StorePaths, list[WantedAuthority], list[WantedIdentity]] = (paths, authorities, identities)
+        given: dict[str, t.Any] = {"passphrases": passphrases, "generations_seen": options["generations_seen"]}
+        if self._task.check_mode:
+            view = preflight(paths, inspect(*wanted, now=now), **given)
+        else:
+            view = carry_out(*wanted, now=now, **given)
+        result = _reported(view, identities)
+        if self._task.diff:
+            result["diff"] = diff_of(view.changes)
+        return result
+
+    def _variable(self, task_vars: t.Mapping[str, t.Any], name: str) -> t.Any:
+        value = task_vars.get(name)
+        return None if value is None else self._templar.template(value)
+
+    def _paths(self, store: t.Mapping[str, str | None], task_vars: t.Mapping[str, t.Any]) -> StorePaths:
+        inventory = self._variable(task_vars, "tls_inventory_directory") or self._variable(task_vars, "inventory_dir")
+        directory = str(inventory) if inventory else None
+        variables = {}
+        for option, name in STORE_VARIABLES.items():
+            value = store.get(option) or (None if store.get("path") else self._variable(task_vars, name))
+            variables[name] = json.loads(json.dumps(value))
+        paths = store_paths(variables, inventory_directory=directory)
+        refuse_bad_place(paths, inventory_directory=directory)
+        return paths
+
+    def _passphrases(self, task_vars: t.Mapping[str, t.Any]) -> Passphrases:
+        def given(name: str) -> str | None:
+            value = self._variable(task_vars, name)
+            if value is not None and not isinstance(value, str):
+                raise AnsibleActionFail("%s must be text; put it in quotes" % name)
+            return None if value is None else "".join(value)  # an untagged copy
+
+        common = given("tls_store_passphrase")
+        return Passphrases(
+            authorities=given("tls_authorities_passphrase") or common,
+            identities=given("tls_identities_passphrase") or common,
+        )
+
+
+def _reported(view: StoreView, identities: t.Sequence[WantedIdentity]) -> dict[str, t.Any]:
+    """Return the result: public data only."""
+    return {
+        "changed": bool(view.changes),
+        "reasons": {change.target: change.reason for change in view.changes},
+        "postponed": {change.target: change.reason for change in view.postponed},
+        "identities": {name: info.to_json() for name, info in sorted(view.identities.items())},
+        "not_issued": sorted({wanted.name for wanted in identities} - set(view.identities)),
+        "authorities": {name: info.to_json() for name, info in view.authorities.items()},
+        "trust": {name: list(fingerprints) for name, fingerprints in view.trust.items()},
+        "roots": {name: "".join(pems) for name, pems in view.roots.items()},
+        "unfinished": list(view.unfinished),
+        **({"warnings": [*view.notes, *view.unfinished]} if view.notes or view.unfinished else {}),
+    }

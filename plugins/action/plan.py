@@ -1,0 +1,76 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the plan of a run and show it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils._core._errors import TlsError
+from ..plugin_utils._fault import run_point
+from ..plugin_utils._planning import GOALS, Decision, decide, prepare
+from ..plugin_utils._words import plan_lines
+
+display = Display()
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """``phase: model`` before the hosts are looked at, ``phase: decide`` after."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return facts of localhost for the plays that follow."""
+        super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(
+            {
+                "phase": {"type": "str", "choices": ["model", "decide"], "required": True},
+                "goal": {"type": "str", "choices": list(GOALS), "default": "plan"},
+            }
+        )
+        check_mode = bool(self._task.check_mode)
+        try:
+            if options["phase"] == "model":
+                strategy = str(self._task.get_play().strategy)
+                facts = prepare(task_vars or {}, goal=options["goal"], strategy=strategy, check_mode=check_mode)
+                run_point("plan.model.after")
+                return {"changed": False, "ansible_facts": facts}
+            decision = decide(task_vars or {}, check_mode=check_mode)
+        except TlsError as error:
+            raise AnsibleActionFail(str(error)) from error
+        for line in plan_lines(decision):
+            display.display(line)
+        run_point("plan.decide.after")
+        return {"changed": False, "ansible_facts": decision.facts, "plan": _shown(decision)}
+
+
+def _shown(decision: Decision) -> dict[str, t.Any]:
+    """Return the plan for machines: pairs, store, material, environment and rounds, targets with reasons."""
+    plan = decision.plan
+    return {
+        "pairs": {
+            view.pair.id: {
+                "stage": view.stage,
+                "goal": view.goal,
+                "status": view.status,
+                "waits": view.waits,
+                "owner": decision.scene.model.components[view.pair.server.component].owner,
+            }
+            for view in plan.views
+        },
+        "store": decision.store.due,
+        "material": {name: host for host, names in plan.material.items() for name in names},
+        "environment": {name: host for host, names in plan.environment.items() for name in names},
+        "rounds": [
+            {
+                "phase": this.phase,
+                "together": this.together,
+                "interruption": this.interruption,
+                "steps": {step.target: step.reason for step in this.steps},
+            }
+            for this in plan.rounds
+        ],
+    }

@@ -1,0 +1,262 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checking the entries of a model against each other and against the inventory; private to this collection."""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+from dataclasses import replace
+
+from ._entities import AuthoritySpec, Component, Connection, Host, IdentitySpec, instances_of
+from ._fields import LONGEST_LEAF_DAYS
+from ._names import NameRefused, host_name, part_of_path, shown
+from ._reader import MOST_HINTS, Reader
+
+
+class Entries(t.Protocol):
+    """What was read of all files."""
+
+    hosts: dict[str, Host]
+    components: dict[str, Component]
+    connections: list[Connection]
+    identities: dict[str, IdentitySpec]
+    authorities: dict[str, AuthoritySpec]
+    sources: dict[tuple[str, str], str]
+
+
+def check(
+    reader: Reader,
+    entries: Entries,
+    *,
+    inventory_hosts: t.Collection[str] | None,
+    declared: t.Mapping[str, Host],
+) -> str:
+    """Note every mistake between entries, put defaults in that depend on others, and return the default authority."""
+    default_authority = _authorities(reader, entries)
+    _identities(reader, entries, default_authority)
+    known = inventory_hosts if inventory_hosts is None else frozenset(inventory_hosts)
+    _hosts(reader, entries, known, declared)
+    for component in entries.components.values():
+        _component(reader, entries, component)
+    seen: dict[tuple[str, str, str], str] = {}
+    for connection in entries.connections:
+        _connection(reader, entries, connection)
+        key = (connection.client, connection.server, connection.listener)
+        first = seen.setdefault(key, connection.source) if all(key) else connection.source
+        if first is not connection.source:
+            reader.note(connection.source, "%s is enumerated already at %s" % (connection.name, first))
+    return default_authority
+
+
+def _authorities(reader: Reader, entries: Entries) -> str:
+    """Check the authorities and return which one is meant where none is named."""
+    for name, authority in entries.authorities.items():
+        where = entries.sources["authorities", name]
+        if authority.issuing_days > authority.root_days:
+            reader.note(
+                where + ".issuing_days", "an issuing authority cannot outlive its root (%d)" % authority.root_days
+            )
+        if authority.leaf_days >= authority.issuing_days:
+            reader.note(where + ".leaf_days", "a certificate cannot outlive its issuer (%d)" % authority.issuing_days)
+        elif authority.leaf_days > LONGEST_LEAF_DAYS and not authority.days_reason:
+            what = "%d is more than %d days; give days_reason" % (authority.leaf_days, LONGEST_LEAF_DAYS)
+            reader.note(where + ".leaf_days", what)
+    default = AuthoritySpec().name
+    if not entries.authorities:
+        entries.authorities[default] = AuthoritySpec()
+    elif len(entries.authorities) == 1:
+        return next(iter(entries.authorities))
+    elif default not in entries.authorities:
+        first = next(iter(entries.authorities))
+        what = "one of several must be called %s, for instances that name none; there are %s"
+        reader.note(entries.sources["authorities", first], what % (default, ", ".join(sorted(entries.authorities))))
+    return default
+
+
+def _identities(reader: Reader, entries: Entries, default_authority: str) -> None:
+    for name, identity in list(entries.identities.items()):
+        where = entries.sources["identities", name]
+        if not identity.authority:
+            entries.identities[name] = replace(identity, authority=default_authority)
+        elif identity.authority not in entries.authorities:
+            what = "there is no authority %s%s" % (
+                shown(identity.authority),
+                reader.nearest(identity.authority, entries.authorities),
+            )
+            reader.note(where + ".authority", what)
+        if "@" in name and name not in _instance_names(entries, name):
+            reader.note(
+                where, "there is no instance %s%s" % (shown(name), reader.nearest(name, _instance_names(entries, name)))
+            )
+
+
+def _instance_names(entries: Entries, name: str) -> list[str]:
+    """Return the instances of the component that a name begins with; of all if there is no such component."""
+    component = entries.components.get(name.partition("@")[0])
+    components = [component] if component else list(entries.components.values())
+    return [instance.name for each in components for instance in instances_of(each)]
+
+
+def _hosts(reader: Reader, entries: Entries, known: frozenset[str] | None, declared: t.Mapping[str, Host]) -> None:
+    """Check every host that is named, and complete what is known of it."""
+    places: dict[str, str] = {name: entries.sources["hosts", name] for name in entries.hosts}
+    for component in entries.components.values():
+        for n, name in enumerate(component.hosts):
+            places.setdefault(name, "%s.hosts[%d]" % (component.source, n))
+    folded: dict[str, str] = {}
+    for name, where in places.items():
+        try:
+            host_name(name, where)
+        except NameRefused as error:
+            reader.mistakes.append(str(error))
+            continue
+        if known is not None and name not in known:
+            what = "there is no host %s in the inventory sources read before this one%s" % (
+                shown(name),
+                reader.nearest(name, known),
+            )
+            reader.note(where, what)
+            continue
+        other = folded.setdefault(name.lower(), name)
+        if other != name:
+            reader.note(
+                where, "%s and %s differ in case only, and would share a folder on some systems" % (name, other)
+            )
+        entries.hosts[name] = _completed(reader, entries.hosts.get(name), declared.get(name), name, where)
+
+
+def _completed(reader: Reader, own: Host | None, declared: Host | None, name: str, where: str) -> Host:
+    """Return a host with what the model and inventory variables say; note where they differ."""
+    if own is None or not (own.os or own.addresses):
+        return declared or Host(name)
+    found = replace(own, source=where)
+    if declared is None:
+        return found if found.os else replace(found, os=Host(name).os, os_reason=Host(name).os_reason)
+    said = declared.os_reason == "declared"
+    if own.os and said and own.os != declared.os:
+        reader.note(where + ".os", "it is %s here and %s in %s" % (own.os, declared.os, declared.source))
+    if own.addresses and declared.addresses and own.addresses != declared.addresses:
+        here, there = ", ".join(own.addresses), ", ".join(declared.addresses)
+        reader.note(where + ".addresses", "it is %s here and %s in %s" % (here, there, declared.source))
+    if not own.os:
+        found = replace(found, os=declared.os, os_reason=declared.os_reason)
+    return found if own.addresses else replace(found, addresses=declared.addresses)
+
+
+def _component(reader: Reader, entries: Entries, component: Component) -> None:
+    where = component.source
+    if component.managed:
+        if not component.hosts:
+            reader.note(where + ".hosts", "a component is on one host at least, or has managed: false")
+        for name in ("addresses", "trust_file"):
+            if getattr(component, name):
+                reader.note(
+                    "%s.%s" % (where, name),
+                    "only a component with managed: false has it; ours have hosts.<host>.addresses",
+                )
+    else:
+        if component.hosts:
+            reader.note(where + ".hosts", "a component that is not ours (managed: false) has addresses and no hosts")
+        if not component.addresses:
+            reader.note(where + ".addresses", "a component that is not ours (managed: false) needs them")
+    for instance in instances_of(component):
+        try:
+            part_of_path(instance.name, where)
+        except NameRefused as error:
+            reader.mistakes.append(str(error))
+    _listeners(reader, entries, component)
+    names = {"%s.identities.%s" % (where, usage): name for usage, name in component.identities.items()}
+    names.update({"%s.identities[%d]" % (where, n + 1): name for n, name in enumerate(component.further)})
+    for place, name in names.items():
+        _identity_reference(reader, entries, name, place)
+
+
+def _listeners(reader: Reader, entries: Entries, component: Component) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for listener in component.listeners.values():
+        where = "%s.listeners.%s" % (component.source, listener.name)
+        for field in ("port", "secure_port"):
+            port = getattr(listener, field)
+            # a secure port is TCP: UDP to TLS is a second listener
+            transport = "tcp" if field == "secure_port" else listener.transport
+            if port is None:
+                continue
+            first = taken.setdefault((transport, port), "%s of %s" % (field, listener.name))
+            if first != "%s of %s" % (field, listener.name):
+                reader.note("%s.%s" % (where, field), "%d is the %s already" % (port, first))
+        if listener.transport == "udp" and listener.secure_port is None:
+            reader.note(where, "udp moves to a second listener over TLS: give secure_port")
+        if listener.identity:
+            _identity_reference(reader, entries, listener.identity, where + ".identity", usage="server")
+
+
+def _identity_reference(reader: Reader, entries: Entries, name: str, where: str, *, usage: str = "") -> None:
+    usage = usage or (where.rpartition(".")[2] if where.rpartition(".")[2] in ("server", "client") else "")
+    spec = entries.identities.get(name)
+    if spec is None and not ("@" in name and name in _instance_names(entries, name)):
+        reader.note(where, "there is no identity %s%s" % (shown(name), reader.nearest(name, entries.identities)))
+    elif spec and usage and spec.usages and usage not in spec.usages:
+        reader.note(where, "identity %s is for %s only" % (name, " and ".join(spec.usages)))
+
+
+def _connection(reader: Reader, entries: Entries, connection: Connection) -> None:
+    where = connection.source
+    if connection.client and connection.client not in entries.components:
+        what = "there is no component %s%s" % (
+            shown(connection.client),
+            reader.nearest(connection.client, entries.components),
+        )
+        reader.note(where + ".client", what)
+    server = entries.components.get(connection.server)
+    full = "%s.%s" % (connection.server, connection.listener)
+    if server and connection.listener not in server.listeners:
+        own = ["%s.%s" % (server.name, name) for name in server.listeners]
+        hint = reader.nearest(full, own) if own else "; %s has no listeners" % server.name
+        reader.note(where + ".server", "there is no listener %s%s" % (shown(full), hint))
+    elif connection.server and not server:
+        hint = reader.nearest(full, _listener_names(reader, entries, connection))
+        reader.note(where + ".server", "there is no listener %s%s" % (shown(full), hint))
+    for n, between in enumerate(connection.through):
+        if between.component and between.component not in entries.components:
+            what = "there is no component %s%s" % (
+                shown(between.component),
+                reader.nearest(between.component, entries.components),
+            )
+            reader.note("%s.through[%d].component" % (where, n), what)
+    _link(reader, server, connection)
+    _decision(reader, connection)
+
+
+def _listener_names(reader: Reader, entries: Entries, connection: Connection) -> list[str]:
+    """Return the listeners that could have been meant, from the component that could have been."""
+    if len(reader.mistakes) >= MOST_HINTS:
+        return []
+    close = difflib.get_close_matches(connection.server[:100], list(entries.components), n=3)
+    return ["%s.%s" % (name, listener) for name in close for listener in entries.components[name].listeners]
+
+
+def _link(reader: Reader, server: Component | None, connection: Connection) -> None:
+    same = connection.client == connection.server
+    if not (connection.client and connection.server):
+        return
+    if connection.link and not same:
+        what = "a link is among members of one component, and %s is not %s" % (connection.client, connection.server)
+        reader.note(connection.source + ".link", what)
+    elif same and not connection.link:
+        reader.note(connection.source + ".link", "%s dials its own members: this is a link" % connection.client)
+    elif same and server and server.managed and len(server.hosts) < 2:
+        reader.note(connection.source, "%s is on one host: a link needs two members" % server.name)
+
+
+def _decision(reader: Reader, connection: Connection) -> None:
+    """Check that a decision not to protect is complete, and that nothing hints at one that was not taken."""
+    for field in ("reason", "approver", "until"):
+        given = getattr(connection, field) is not None
+        if not connection.secure and not given:
+            reader.note(connection.source, "secure: false needs %s" % field)
+        elif connection.secure and given:
+            reader.note("%s.%s" % (connection.source, field), "it belongs to secure: false, which is not there")
+    if connection.drill and not connection.dormant:
+        reader.note(connection.source + ".drill", "it belongs to dormant, which is not there")

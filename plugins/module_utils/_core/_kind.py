@@ -1,0 +1,351 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a kind declares, and how its words become those of one instance; private to this collection.
+
+A kind's ``tls_kind`` is a literal: no templates. Where a value of it depends on the instance it holds placeholders in
+braces. Names of settings (``{config}``) are put in once per instance by :func:`settle`; names that depend on the
+listener or the pair at hand (``{secure_port}``, ``{trust}``) stay, and :func:`expand` puts them in per step.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ._errors import TlsError
+
+Shape = t.Literal["second_listener", "same_port", "flip"]
+SHAPES: t.Final = ("second_listener", "same_port", "flip")
+#: Stages whose options are read back; ``verify`` is only read: it says that a client checks what it is shown.
+READ_STAGES: t.Final = ("permit", "connect", "verify", "demand", "enforce")
+FORMATS: t.Final = ("pem", "pkcs12", "java")
+OPTION_FORMATS: t.Final = ("ini", "conf", "properties")
+
+#: Placeholders that are known only per listener or pair; every other one must be a setting of the kind.
+CONTEXT: t.Final = frozenset(
+    [
+        "instance",
+        "host",
+        "component",
+        "listener",
+        "port",
+        "secure_port",
+        "address",
+        "server",
+        "server_host",
+        "client",
+        "dial",
+        "certificate",
+        "chain",
+        "fullchain",
+        "key",
+        "trust",
+        "keystore",
+        "keystore_password_file",
+        "truststore",
+    ]
+)
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+class KindError(TlsError):
+    """A kind, or the settings of an instance of it, cannot be used as written."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting that a kind lets its users make in ``tls_settings``."""
+
+    name: str
+    type: str = "any"
+    required: bool = False
+    default: t.Any = None
+    choices: tuple[t.Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind as its role's ``vars/main.yml`` declares it."""
+
+    name: str
+    role: str
+    source: str
+    settings: t.Mapping[str, Setting]
+    declared: t.Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option in a configuration file: what observation reads and what a step writes.
+
+    ``value`` None means that the option is absent.
+    """
+
+    file: str
+    format: str
+    section: str
+    key: str
+    value: str | None
+    separator: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the option stands, for a user."""
+        return "%s%s %s" % (self.file, " [%s]" % self.section if self.section else "", self.key)
+
+
+@dataclass(frozen=True)
+class InstanceKind:
+    """A kind with the settings of one instance put in."""
+
+    kind: str
+    role: str
+    shape: Shape
+    formats: tuple[str, ...] = ("pem",)
+    account: str | None = None
+    files: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    reload: t.Mapping[str, t.Any] = field(default_factory=dict)
+    restart: t.Mapping[str, t.Any] = field(default_factory=dict)
+    apply: str = "reload"
+    process: t.Mapping[str, t.Any] = field(default_factory=dict)
+    interruption: float = 0.0
+    limits: t.Mapping[str, t.Any] = field(default_factory=dict)
+    environment: t.Mapping[str, t.Any] = field(default_factory=dict)
+    sessions: t.Mapping[str, t.Any] = field(default_factory=dict)
+    reads: t.Mapping[str, tuple[t.Mapping[str, t.Any], ...]] = field(default_factory=dict)
+    settings: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+
+#: Fields of ``tls_kind``: name -> (what it must be, after settings are put in; default).
+FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
+    "shape": (str, "second_listener"),
+    "formats": (list, ["pem"]),
+    "account": ((str, type(None)), None),
+    "files": (list, []),
+    "test": (list, []),
+    "reload": (dict, {}),
+    "restart": (dict, {}),
+    "apply": (str, "reload"),
+    "process": (dict, {}),
+    "interruption": ((int, float), 0),
+    "limits": (dict, {}),
+    "environment": (dict, {}),
+    "sessions": (dict, {}),
+    "reads": (dict, {}),
+}
+
+_TYPES: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
+    "any": object,
+    "str": str,
+    "path": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "list": list,
+    "dict": dict,
+}
+
+
+def parse_kind(name: str, *, role: str, source: str, declared: t.Mapping[str, t.Any]) -> Kind:
+    """Return the kind that ``declared`` describes.
+
+    Args:
+        name: the kind's name, as components use it.
+        role: name under which Ansible finds the role.
+        source: file that it was read from, for messages.
+        declared: the literal ``tls_kind``.
+
+    Raises:
+        KindError: an unknown field, or a setting that is not described as a setting.
+    """
+    unknown = sorted(set(declared) - set(FIELDS) - {"settings"})
+    if unknown:
+        raise KindError(
+            "%s: tls_kind has no field %r; it knows %s" % (source, unknown[0], ", ".join(sorted([*FIELDS, "settings"])))
+        )
+    settings = {}
+    for key, row in (declared.get("settings") or {}).items():
+        extra = sorted(set(row) - {"type", "required", "default", "choices", "description"})
+        if extra or row.get("type", "any") not in _TYPES:
+            raise KindError(
+                "%s: setting %r of tls_kind has %r; a setting has type (%s), required, default, choices and description"
+                % (source, key, extra[0] if extra else row.get("type"), ", ".join(sorted(_TYPES)))
+            )
+        settings[key] = Setting(
+            name=key,
+            type=row.get("type", "any"),
+            required=bool(row.get("required", False)),
+            default=row.get("default"),
+            choices=tuple(row.get("choices", ())),
+        )
+    _refuse_unknown_placeholders(declared, settings, source=source)
+    return Kind(name=name, role=role, source=source, settings=settings, declared=dict(declared))
+
+
+def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: str) -> InstanceKind:
+    """Return ``kind`` with the settings of one instance put in.
+
+    Args:
+        kind: the kind.
+        given: what the user set for the instance's component in ``tls_settings``.
+        instance: its name, for messages.
+        where: the variable that holds ``given``, for messages.
+
+    Raises:
+        KindError: a setting that is missing, unknown, of a wrong type or not one of its choices.
+    """
+    values = _checked_settings(kind, given, instance=instance, where=where)
+    fields: dict[str, t.Any] = {}
+    for name, (wanted, default) in FIELDS.items():
+        value = _put_in(kind.declared.get(name, default), values)
+        if value is None and default is not None:
+            value = default
+        if not isinstance(value, wanted):
+            raise KindError("%s: %s of kind %s is %r, which is not what it has to be" % (where, name, kind.name, value))
+        fields[name] = value
+    _check_choice(fields["shape"], SHAPES, what="shape", where=where)
+    _check_choice(fields["apply"], ("reload", "restart"), what="apply", where=where)
+    for entry in fields["formats"]:
+        _check_choice(entry, FORMATS, what="formats", where=where)
+    reads = {stage: _rows(fields["reads"].get(stage), stage=stage, where=where) for stage in READ_STAGES}
+    return InstanceKind(
+        kind=kind.name,
+        role=kind.role,
+        shape=fields["shape"],
+        formats=tuple(fields["formats"]),
+        account=fields["account"],
+        files=tuple(fields["files"]),
+        test=tuple(str(part) for part in fields["test"]),
+        reload=fields["reload"],
+        restart=fields["restart"],
+        apply=fields["apply"],
+        process=fields["process"],
+        interruption=float(fields["interruption"]),
+        limits=fields["limits"],
+        environment=fields["environment"],
+        sessions=fields["sessions"],
+        reads=reads,
+        settings=values,
+    )
+
+
+def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]) -> tuple[Option, ...]:
+    """Return the options of one stage with a listener's or a pair's words put in.
+
+    Raises:
+        KindError: an option asks for a word that this listener or pair does not have, such as its secure port.
+    """
+    options = []
+    for row in rows:
+        filled = {key: _fill(value, context, row) for key, value in row.items()}
+        absent = filled.get("state") == "absent"
+        options.append(
+            Option(
+                file=str(filled["file"]),
+                format=str(filled.get("format") or "ini"),
+                section=str(filled.get("section") or ""),
+                key=str(filled["key"]),
+                value=None if absent else _text(filled.get("value")),
+                separator=filled.get("separator"),
+            )
+        )
+    return tuple(options)
+
+
+def _checked_settings(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: str) -> dict[str, t.Any]:
+    unknown = sorted(set(given) - set(kind.settings))
+    if unknown:
+        raise KindError(
+            "%s: %s of kind %s has no setting %r; it has %s"
+            % (where, instance, kind.name, unknown[0], ", ".join(sorted(kind.settings)) or "none")
+        )
+    values = {}
+    for setting in kind.settings.values():
+        value = given.get(setting.name, setting.default)
+        if value is None and setting.required:
+            raise KindError("%s: %s of kind %s needs the setting %r" % (where, instance, kind.name, setting.name))
+        if value is not None:
+            if not isinstance(value, _TYPES[setting.type]):
+                raise KindError("%s.%s: %r is not of type %s" % (where, setting.name, value, setting.type))
+            if setting.type == "path" and not str(value).startswith("/"):
+                raise KindError("%s.%s: %r is not an absolute path" % (where, setting.name, value))
+            if setting.choices:
+                _check_choice(value, setting.choices, what=setting.name, where=where)
+        values[setting.name] = value
+    return values
+
+
+def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where: str) -> None:
+    if value not in choices:
+        raise KindError("%s: %s is %r; it is one of %s" % (where, what, value, ", ".join(str(c) for c in choices)))
+
+
+def _rows(rows: t.Any, *, stage: str, where: str) -> tuple[t.Mapping[str, t.Any], ...]:
+    """Return the options of a stage, each of them complete."""
+    checked = []
+    for number, row in enumerate(rows or []):
+        place = "%s.%s[%d]" % (where, stage, number)
+        if not isinstance(row, dict) or not row.get("key") or not row.get("file"):
+            raise KindError("%s: an option has a file, a key, and a value or 'state: absent'" % place)
+        if ("value" in row) == (row.get("state") == "absent"):
+            raise KindError("%s: an option has either a value or 'state: absent'" % place)
+        unknown = sorted(set(row) - {"file", "format", "section", "key", "value", "state", "separator"})
+        if unknown:
+            raise KindError("%s: an option has no field %r" % (place, unknown[0]))
+        _check_choice(row.get("format") or "ini", OPTION_FORMATS, what="format", where=place)
+        checked.append(row)
+    return tuple(checked)
+
+
+def _put_in(value: t.Any, settings: t.Mapping[str, t.Any]) -> t.Any:
+    """Put settings in; a value that is nothing but a placeholder becomes the setting itself, lists and all."""
+    if isinstance(value, dict):
+        if set(value) == {"each", "with"}:
+            return [{**_put_in(value["with"], settings), **row} for row in _put_in(value["each"], settings) or []]
+        return {key: _put_in(part, settings) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_put_in(part, settings) for part in value]
+    if not isinstance(value, str):
+        return value
+    whole = _PLACEHOLDER.fullmatch(value)
+    if whole and whole.group(1) in settings:
+        return settings[whole.group(1)]
+    return _PLACEHOLDER.sub(lambda m: str(settings[m.group(1)]) if m.group(1) in settings else m.group(0), value)
+
+
+def _fill(value: t.Any, context: t.Mapping[str, t.Any], row: t.Mapping[str, t.Any]) -> t.Any:
+    def word(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if context.get(name) is None:
+            if name in CONTEXT:
+                raise KindError(
+                    "option %s asks for {%s}, which this listener or pair does not have" % (row["key"], name)
+                )
+            return match.group(0)
+        return str(context[name])
+
+    return _PLACEHOLDER.sub(word, value) if isinstance(value, str) else value
+
+
+def _text(value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _refuse_unknown_placeholders(value: t.Any, settings: t.Mapping[str, Setting], *, source: str) -> None:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if key != "settings":
+                _refuse_unknown_placeholders(part, settings, source=source)
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_unknown_placeholders(part, settings, source=source)
+    elif isinstance(value, str):
+        for name in _PLACEHOLDER.findall(value):
+            if name not in settings and name not in CONTEXT:
+                raise KindError("%s: {%s} is neither a setting of this kind nor a word of a step" % (source, name))

@@ -1,0 +1,177 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which authorities, identities and trust the model asks for; private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._entities import IdentitySpec, Instance, Limits, Model, Pair
+from ._errors import TlsError
+from ._kind import InstanceKind
+from ._limits import Agreement, NothingInCommon, agree, agree_on_key
+from ._material import WantedAuthority, WantedIdentity
+from ._names import NameRefused, dns_name
+from ._scene import Wanted
+
+
+class Wishes:
+    """What every instance presents and trusts, from all enumerated pairs, whatever a run's scope is.
+
+    An identity carries every name that its server is dialled by, in whichever wave, so that a later wave needs no new
+    certificate.
+    """
+
+    def __init__(
+        self, model: Model, kinds: t.Mapping[str, InstanceKind], addresses: t.Mapping[str, tuple[str, ...]]
+    ) -> None:
+        self._model = model
+        self._kinds = kinds
+        self._addresses = addresses
+        self._serving: dict[str, list[Pair]] = {}
+        self._calling: dict[str, list[Pair]] = {}
+        for pair in model.pairs:
+            if not pair.blocked:
+                self._serving.setdefault(pair.server.name, []).append(pair)
+                self._calling.setdefault(pair.client.name, []).append(pair)
+
+    def presents(self, instance: Instance) -> bool:
+        """Return whether the instance presents a certificate to anybody."""
+        return instance.name in self._serving or any(
+            pair.mode == "mutual" for pair in self._calling.get(instance.name, ())
+        )
+
+    def identity_of(self, instance: Instance) -> str:
+        """Return the name of the identity that the instance presents."""
+        named = self._model.components[instance.component].identities
+        usage = "server" if instance.name in self._serving else "client"
+        return named.get(usage) or instance.name
+
+    def trusted_by(self, instance: Instance) -> tuple[str, ...]:
+        """Return the authorities whose certificates the instance has to accept."""
+        presenters = [pair.server for pair in self._calling.get(instance.name, ())]
+        presenters += [pair.client for pair in self._serving.get(instance.name, ()) if pair.mode == "mutual"]
+        return tuple(sorted({self._model.authority_of(self.identity_of(presenter)) for presenter in presenters}))
+
+    def authorities(self) -> tuple[WantedAuthority, ...]:
+        """Return every authority of the model, ready to be made."""
+        return tuple(
+            WantedAuthority(
+                name=spec.name,
+                organization=spec.organization,
+                root_days=spec.root_days,
+                issuing_days=spec.issuing_days,
+                key_type=spec.key_type,
+            )
+            for _, spec in sorted(self._model.authorities.items())
+        )
+
+    def identities(self, instances: t.Iterable[Instance]) -> tuple[WantedIdentity, ...]:
+        """Return the identities that these instances present, each once.
+
+        Raises:
+            TlsError: the ends of a connection have no key type in common, or nothing names an identity.
+        """
+        holders: dict[str, list[Instance]] = {}
+        for instance in instances:
+            if self.presents(instance):
+                holders.setdefault(self.identity_of(instance), []).append(instance)
+        return tuple(self._identity(name, sharing) for name, sharing in sorted(holders.items()))
+
+    def agreement(self, pair: Pair) -> Agreement:
+        """Return what both ends of the pair can do together."""
+        components = self._model.components
+        ends = [
+            ("component %s" % pair.client.component, components[pair.client.component].limits),
+            ("component %s" % pair.server.component, components[pair.server.component].limits),
+            ("listener %s.%s" % (pair.server.component, pair.listener.name), pair.listener.limits),
+        ]
+        for end in (pair.client, pair.server):
+            kind = self._kinds[end.name]
+            ends.append(("kind %s" % kind.kind, _limits(kind.limits)))
+        try:
+            return agree(ends, profile=pair.listener.profile)
+        except NothingInCommon as error:
+            raise TlsError("%s: %s" % (pair.id, error)) from error
+
+    def wanted(
+        self,
+        instance: Instance,
+        *,
+        certificates: t.Mapping[str, str],
+        roots: t.Mapping[str, t.Sequence[str]],
+    ) -> Wanted:
+        """Return the material that the instance has to hold.
+
+        Args:
+            instance: the instance.
+            certificates: SHA-256 of the certificate of each identity that is issued and not due.
+            roots: by authority, the SHA-256 of its roots.
+        """
+        identity = self.identity_of(instance) if self.presents(instance) else None
+        authorities = self.trusted_by(instance)
+        trust = [root for name in authorities for root in roots.get(name, ())]
+        return Wanted(
+            identity=identity,
+            certificate=certificates.get(identity) if identity else None,
+            authorities=authorities,
+            trust=tuple(sorted(trust)) if all(roots.get(name) for name in authorities) else None,
+            formats=self._kinds[instance.name].formats,
+        )
+
+    def _spec(self, name: str) -> IdentitySpec:
+        found = self._model.identities.get(name)
+        return found or IdentitySpec(name=name, authority=self._model.authority_of(name))
+
+    def _identity(self, name: str, holders: t.Sequence[Instance]) -> WantedIdentity:
+        spec = self._spec(name)
+        authority = self._model.authorities[spec.authority]
+        pairs = [pair for holder in holders for pair in self._pairs(holder)]
+        names = set(spec.names)
+        usages = set(spec.usages or ())
+        for holder in holders:
+            names |= {pair.dial for pair in self._serving.get(holder.name, ())} or self._own_names(holder)
+            usages |= {"server"} if holder.name in self._serving else set()
+            usages |= {"client"} if any(p.mode == "mutual" for p in self._calling.get(holder.name, ())) else set()
+        agreements = [(pair.id, self.agreement(pair)) for pair in pairs]
+        return WantedIdentity(
+            name=name,
+            authority=spec.authority,
+            names=tuple(names),
+            usages=tuple(usages),
+            key_type=agree_on_key(agreements),
+            days=authority.leaf_days,
+            days_reason=authority.days_reason,
+            formats=tuple({form for holder in holders for form in self._kinds[holder.name].formats}),
+            common_name=any(agreement.common_name for _, agreement in agreements),
+        )
+
+    def _pairs(self, holder: Instance) -> list[Pair]:
+        """Return the pairs in which the instance presents its identity."""
+        return self._serving.get(holder.name, []) + [
+            pair for pair in self._calling.get(holder.name, ()) if pair.mode == "mutual"
+        ]
+
+    def _own_names(self, holder: Instance) -> set[str]:
+        """Return what a client that nobody dials is called by: its host's addresses, and its name where it is one."""
+        names = set(self._addresses.get(holder.host, ()))
+        try:
+            names.add(dns_name(holder.host, "host"))
+        except NameRefused:
+            if not names:
+                raise
+        return names
+
+
+def _limits(declared: t.Mapping[str, t.Any]) -> Limits:
+    def several(name: str) -> tuple[str, ...] | None:
+        return tuple(declared[name]) if name in declared else None
+
+    return Limits(
+        protocols=several("protocols"),
+        key_types=several("key_types"),
+        suites=several("suites"),
+        formats=several("formats"),
+        common_name=bool(declared.get("common_name", False)),
+    )

@@ -1,0 +1,119 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs of a host: started without a shell, reloaded, and waited for; private to this collection."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import typing as t
+
+from .._core._errors import TlsError
+from ._process import pids_of
+
+#: Seconds for a configuration test, a reload or a restart.
+COMMAND_SECONDS: t.Final = 120.0
+#: Seconds, on top of the announced interruption, until a process has to be there and its ports as they should.
+SETTLE_SECONDS: t.Final = 10.0
+
+Action = t.Mapping[str, t.Any]
+
+
+class ProgramError(TlsError):
+    """A program of this host did not do what it was asked for."""
+
+
+def run(argv: t.Sequence[str], *, what: str) -> str:
+    """Run a program to its end and return what it said.
+
+    Raises:
+        ProgramError: it cannot be started, fails, or does not end; with the end of what it said.
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProgramError("%s (%s) did not end within %d s" % (what, argv[0], COMMAND_SECONDS)) from None
+    except OSError as error:
+        raise ProgramError("%s (%s) cannot be started: %s" % (what, argv[0], error.strerror)) from error
+    said = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode != 0:
+        tail = " / ".join(said.splitlines()[-5:]) or "it said nothing"
+        raise ProgramError("%s (%s) ended with %d: %s" % (what, argv[0], done.returncode, tail))
+    return said
+
+
+def apply(action: Action, *, what: str) -> None:
+    """Have a service take its configuration: by a command, a signal, or its service manager.
+
+    Args:
+        action: ``{command: [...]}``, ``{signal: HUP, pid_file: path}``, ``{service: unit}``; empty for nothing.
+        what: ``reload`` or ``restart``.
+
+    Raises:
+        ProgramError: it could not be done.
+    """
+    if action.get("command"):
+        run([str(part) for part in action["command"]], what="the %s" % what)
+    elif action.get("service"):
+        run(["systemctl", what, "--", str(action["service"])], what="the %s" % what)
+    elif action.get("signal"):
+        _signal(str(action["signal"]), {"pid_file": action.get("pid_file")})
+
+
+def _signal(name: str, process: Action) -> None:
+    number = getattr(signal, "SIG" + name.upper().replace("SIG", "", 1), None)
+    if number is None:
+        raise ProgramError("there is no signal %r; HUP and USR1 are usual" % name)
+    pids = pids_of(process)
+    if not pids:
+        raise ProgramError("no process of %s runs, so nothing can be signalled" % process.get("pid_file"))
+    try:
+        os.kill(pids[0], number)
+    except OSError as error:
+        raise ProgramError("process %d cannot be signalled: %s" % (pids[0], error.strerror)) from error
+
+
+def wait_until(process: Action, ports: t.Sequence[Action], *, seconds: float) -> list[int]:
+    """Wait until the process is there and each port is open or closed as it should; return its pids.
+
+    Raises:
+        ProgramError: that did not come about in time; the sentence says what is missing.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        pids = pids_of(process)
+        missing = _missing(process, pids, ports)
+        if not missing:
+            return pids
+        if time.monotonic() >= until:
+            raise ProgramError("%s after %g s" % (missing, seconds))
+        time.sleep(0.05)
+
+
+def _missing(process: Action, pids: t.Sequence[int], ports: t.Sequence[Action]) -> str:
+    if process and not pids:
+        return "no process of it runs"
+    for row in ports:
+        is_open = _answers(str(row["address"]), int(row["port"]))
+        if is_open != bool(row["open"]):
+            return "port %s of %s is %s" % (row["port"], row["address"], "open still" if is_open else "not open")
+    return ""
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), 1.0).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,173 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody asked of a run, read from Ansible's variables; private to this collection."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..module_utils._core._entities import Model
+from ..module_utils._core._errors import TlsError
+from ..module_utils._core._plan import Ask, Survey
+from ..module_utils._core._scene import Evidence, Scene
+from ..module_utils._core._stages import STAGES, rank
+
+#: Days for which the peers of a clear listener are collected before it is enforced, in seconds (design: 7 days).
+SOAK: t.Final = 7 * 86400
+#: Seconds for which they are watched in the gate.
+WATCH: t.Final = 5.0
+UNTIL: t.Final = "switched"
+
+Variables = t.Mapping[str, t.Any]
+
+
+def refuse_partial_runs(task_vars: Variables, *, strategy: str) -> None:
+    """Refuse what would make Ansible run a part of a run, or in another order.
+
+    Raises:
+        TlsError: ``--tags``, ``--skip-tags``, a ``--limit`` without localhost, or a strategy other than linear.
+    """
+    tags = list(task_vars.get("ansible_run_tags") or ["all"])
+    if tags not in (["all"], ["always"]) or list(task_vars.get("ansible_skip_tags") or []):
+        raise TlsError(
+            "--tags and --skip-tags would leave steps out of their order; say how far with -e tls_until=<stage>"
+            " and what with -e tls_scope=<wave, component or connection>"
+        )
+    limit = task_vars.get("ansible_limit")
+    if limit and not {"localhost", "127.0.0.1"} & {part.strip() for part in str(limit).replace(":", ",").split(",")}:
+        raise TlsError(
+            "--limit %s leaves localhost out, where plan, store and ledger are; use --limit '%s,localhost'"
+            % (limit, limit)
+        )
+    if strategy.rpartition(".")[2] not in ("linear", "debug"):
+        raise TlsError("strategy %s runs hosts out of step; rounds need the strategy linear" % strategy)
+
+
+def allowed_hosts(task_vars: Variables) -> frozenset[str] | None:
+    """Return the hosts that ``--limit`` leaves; None if there is no limit."""
+    if not task_vars.get("ansible_limit"):
+        return None
+    return frozenset(str(name) for name in task_vars.get("ansible_play_hosts_all") or ()) - {"localhost"}
+
+
+def looks_at_hosts(task_vars: Variables) -> bool:
+    """Return whether hosts are looked at (``tls_observe``), or the plan is made from the ledger alone."""
+    return _flag(task_vars.get("tls_observe", True), "tls_observe")
+
+
+def named_pairs(value: t.Any, model: Model) -> frozenset[str] | None:
+    """Return the ids of the pairs that ``tls_scope`` names; None for the default, the next unfinished wave.
+
+    Args:
+        value: ``all``, a wave (``2``, ``wave 2``), a component, a connection (``client->server.listener``), a pair,
+            or a list of these.
+        model: the model.
+
+    Raises:
+        TlsError: it names nothing that is enumerated.
+    """
+    if value is None or value == "":
+        return None
+    parts = [str(part) for part in value] if isinstance(value, (list, tuple)) else [str(value)]
+    found: set[str] = set()
+    for part in parts:
+        ids = {pair.id for pair in model.pairs if _is_named(part.strip(), pair)}
+        if not ids:
+            waves = ", ".join(str(wave) for wave in sorted({pair.wave for pair in model.pairs}))
+            raise TlsError(
+                "tls_scope: %r is neither all, a wave (%s), a component nor a connection of the model;"
+                " connsec.tls.enumerate lists them" % (part, waves)
+            )
+        found |= ids
+    return frozenset(found)
+
+
+def _is_named(part: str, pair: t.Any) -> bool:
+    return part in (
+        "all",
+        str(pair.wave),
+        "wave %d" % pair.wave,
+        "wave%d" % pair.wave,
+        pair.id,
+        pair.client.component,
+        pair.server.component,
+        "%s->%s.%s" % (pair.client.component, pair.server.component, pair.listener.name),
+    )
+
+
+def read_ask(
+    task_vars: Variables,
+    *,
+    goal: str,
+    scene: Scene,
+    named: frozenset[str] | None,
+    allowed: frozenset[str] | None,
+    ledger: Variables,
+) -> Ask:
+    """Return what was asked for: scope, stage to stop at, hosts, watch and soak.
+
+    Raises:
+        TlsError: a variable that is not what it has to be.
+    """
+    until = str(task_vars.get("tls_until", UNTIL))
+    if until not in STAGES or until == "plain":
+        raise TlsError("tls_until: %r is no stage to go to; it is one of %s" % (until, ", ".join(STAGES[1:])))
+    if goal in ("verify", "report") and "tls_until" not in task_vars:
+        until = "enforced"
+    ask = Ask(
+        scope=named if named is not None else frozenset(pair.id for pair in scene.model.pairs),
+        until=until,
+        hosts=allowed,
+        watch=watch_seconds(task_vars),
+        soak=_seconds(task_vars, "tls_soak", SOAK),
+    )
+    if named is not None or goal in ("verify", "report"):
+        return ask
+    return dataclasses.replace(ask, scope=_next_wave(scene, ask, ledger))
+
+
+def _next_wave(scene: Scene, ask: Ask, ledger: Variables) -> frozenset[str]:
+    """Return the pairs of the first unfinished wave, and of those before it, where only drift can be due.
+
+    A pair that the ledger has further than it is seen now has drifted; it makes no wave unfinished.
+    """
+    evidence: dict[str, tuple[Evidence, ...]] = {}
+    for wave in sorted({pair.wave for pair in scene.model.pairs}):
+        scope = frozenset(pair.id for pair in scene.model.pairs if pair.wave <= wave)
+        survey = Survey(scene, dataclasses.replace(ask, scope=scope), evidence)
+        for pair in scene.model.pairs:
+            if pair.id not in scope or pair.blocked:
+                continue
+            recorded = rank(str(ledger.get(pair.id, {}).get("stage", "plain")))
+            goal = rank(survey.furthest(pair))
+            if rank(survey.stage(pair)) < goal and recorded < goal:
+                return scope
+    return ask.scope
+
+
+def watch_seconds(task_vars: Variables) -> float:
+    """Return for how many seconds clear listeners are watched (``tls_watch``)."""
+    return _seconds(task_vars, "tls_watch", WATCH)
+
+
+def _seconds(task_vars: Variables, name: str, default: float) -> float:
+    value = task_vars.get(name, default)
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds <= 366 * 86400:
+        raise TlsError("%s: %r is not a number of seconds between 0 and a year" % (name, value))
+    return seconds
+
+
+def _flag(value: t.Any, name: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "yes", "1"):
+        return True
+    if str(value).lower() in ("false", "no", "0"):
+        return False
+    raise TlsError("%s: %r is neither true nor false" % (name, value))

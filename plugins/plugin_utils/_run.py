@@ -1,0 +1,176 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The run record, which keeps two runs apart while the first one's process lives; private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import socket
+import typing as t
+from dataclasses import dataclass
+
+from ._folder import Batch, Folder, StoreError
+from ._place import StorePaths
+
+FILE = "run.json"
+
+
+class RunHeld(StoreError):
+    """Another run is going on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who runs: the process of ansible-playbook, told apart from a later one of the same number by start and boot."""
+
+    pid: int
+    started: str
+    boot: str
+    host: str
+    operator: str
+    at: str
+    what: str
+
+    def __str__(self) -> str:
+        return "%s by %s (process %d on %s, since %s)" % (self.what, self.operator, self.pid, self.host, self.at)
+
+
+def claim(
+    paths: StorePaths, *, at: str, what: str = "a run", pid: int | None = None, operator: str | None = None
+) -> Run:
+    """Claim the store for a run, or raise RunHeld with the name of the holder; a run may claim again what it holds.
+
+    Args:
+        paths: of the store.
+        at: the time, for people.
+        what: the playbook or task, for people.
+        pid: the process that stays for the whole run; in an action, the worker's parent (``os.getppid()``).
+        operator: the person; by default the account.
+    """
+    pid = os.getppid() if pid is None else pid
+    mine = Run(pid, _started(pid) or "", _boot(), socket.gethostname(), operator or _account(), at, what)
+    folder = Folder(paths.ledger)
+    folder.make()
+    with contextlib.closing(folder), folder.locked():
+        other = _read(folder)
+        if other is not None and _same_process(other, mine):
+            return other
+        if other is not None and _is_alive(other):
+            raise RunHeld(
+                "%s holds the store %s; wait for it%s"
+                % (
+                    other,
+                    paths.ledger,
+                    "" if _can_be_judged(other) else ", or remove %s/%s if that host is gone" % (paths.ledger, FILE),
+                )
+            )
+        batch = Batch()
+        batch.add(folder, FILE, json.dumps({"version": 1, **vars(mine)}, indent=1, sort_keys=True).encode() + b"\n")
+        batch.publish()
+    return mine
+
+
+def release(paths: StorePaths, *, pid: int | None = None) -> bool:
+    """Give up the claim of a run, if it is still this run's; return whether it was."""
+    pid = os.getppid() if pid is None else pid
+    folder = Folder(paths.ledger)
+    with contextlib.closing(folder):
+        other = _read(folder)
+        if other is None or other.pid != pid or other.boot != _boot() or other.started != (_started(pid) or ""):
+            return False
+        with folder.locked():
+            folder.remove(FILE)
+            folder.sync()
+    return True
+
+
+def holder(paths: StorePaths) -> Run | None:
+    """Return the run that holds the store, or None; changes nothing."""
+    with contextlib.closing(Folder(paths.ledger)) as folder:
+        run = _read(folder)
+    return run if run is not None and _is_alive(run) else None
+
+
+def _read(folder: Folder) -> Run | None:
+    text = folder.read(FILE, limit=1 << 16)
+    if text is None:
+        return None
+    try:
+        content = json.loads(text)
+        values = {name: field_type(content[name]) for name, field_type in _FIELDS.items()}
+        return Run(**values)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        where = os.path.join(folder.path, FILE)
+        raise StoreError("%s is damaged; remove it when no other run is going on" % where) from error
+
+
+_FIELDS: t.Mapping[str, t.Callable[[t.Any], t.Any]] = {
+    "pid": int,
+    "started": str,
+    "boot": str,
+    "host": str,
+    "operator": str,
+    "at": str,
+    "what": str,
+}
+
+
+def _same_process(one: Run, other: Run) -> bool:
+    return (one.pid, one.started, one.boot, one.host) == (other.pid, other.started, other.boot, other.host)
+
+
+def _can_be_judged(run: Run) -> bool:
+    """Tell whether the run's process, if it lived, would be seen from here."""
+    return run.host == socket.gethostname()
+
+
+def _is_alive(run: Run) -> bool:
+    if not _can_be_judged(run):
+        return True
+    if run.boot != _boot():
+        return False
+    started = _started(run.pid)
+    return started is not None and started == run.started
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process began, in its system's own counting; None where there is no such process."""
+    try:
+        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except FileNotFoundError:
+        if os.path.isdir("/proc/self"):
+            return None
+        return _answers(pid)  # a controller that is not Linux
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else fields[19]  # proc(5): field 22, starttime
+
+
+def _answers(pid: int) -> str | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return ""
+
+
+def _boot() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "uid %d" % os.getuid()

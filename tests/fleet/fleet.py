@@ -1,0 +1,321 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts, stops and looks at a demo fleet, whose whole state lies in one folder.
+
+    fleet.py --root .demo up          makes the folder, starts everything in the clear, waits for traffic
+    fleet.py --root .demo status      says what runs, and how each pair fares
+    fleet.py --root .demo traffic     writes traffic.json
+    fleet.py --root .demo down        stops everything; `up` starts it again as it was
+    fleet.py --root .demo clean       stops everything and removes the folder
+    fleet.py --root .demo restart confserv@cfg1
+    fleet.py --root .demo check report_engine@rep1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from parts import FleetError, processes
+from parts.records import Row, read_tallies, replace_file
+
+if t.TYPE_CHECKING:
+    from parts.inventory import Fleet, Instance, Pair
+
+PROGRAMS: t.Final = Path(__file__).resolve().parent
+CHECKOUT: t.Final = PROGRAMS.parents[1]
+#: Marks a folder as ours, and says which inventory it belongs to.
+MARKER: t.Final = "fleet.json"
+JAVA_SOURCE: t.Final = PROGRAMS / "java" / "Component.java"
+
+#: Seconds in which every client has to have had an answer.
+_TRAFFIC_SECONDS: t.Final = 30.0
+#: A small heap, a quick start, and the groups of Mozilla's intermediate profile.
+_JVM_OPTIONS: t.Final = (
+    "-Xms16m", "-Xmx48m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+    "-Djdk.tls.namedGroups=x25519,secp256r1,secp384r1", "-Djdk.tls.rejectClientInitiatedRenegotiation=true",
+)  # fmt: skip
+
+
+class Place:
+    """The folder of a fleet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    @property
+    def marker(self) -> dict[str, t.Any]:
+        """What `up` noted."""
+        try:
+            return dict(json.loads((self.root / MARKER).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise FleetError("%s is not the folder of a fleet; `up` makes one" % self.root) from error
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of an instance."""
+        component, _, host = name.partition("@")
+        return self.root / "hosts" / host / component
+
+    def fleet(self) -> Fleet:
+        """Return the fleet that lives here."""
+        from parts.inventory import read_fleet
+
+        return read_fleet(Path(self.marker["inventory"]))
+
+    def rows(self, fleet: Fleet) -> list[Row]:
+        """Return the tallies of all instances."""
+        return [row for each in fleet.instances for row in read_tallies(self.folder(each.name) / "traffic.jsonl")]
+
+
+# ---------------------------------------------------------------- up
+
+
+def up(place: Place, asked: argparse.Namespace) -> None:
+    """Make the folder, start everything that does not run, and wait until every client has had an answer."""
+    inventory = _inventory(place, asked)
+    fleet = place.fleet()
+    if fleet.java:
+        _compile(place)
+    for each in fleet.instances:
+        _make_instance(place, fleet, each)
+    since = int(time.time() * 1000)
+    started = {each.name for each in fleet.instances if processes.start(place.folder(each.name))}
+    for each in fleet.instances:
+        processes.wait_started(place.folder(each.name))
+    if not asked.no_wait:
+        _wait_for_traffic(place, fleet, [pair.id for pair in fleet.pairs if pair.client.name in started], since=since)
+    print(
+        "%d components on %d hosts are up, with %d pairs under traffic"
+        % (len(fleet.instances), len({each.host for each in fleet.instances}), len(fleet.pairs))
+    )
+    print("inventory: %s" % inventory)
+
+
+def _inventory(place: Place, asked: argparse.Namespace) -> Path:
+    """Return the inventory to use: the given one, or a copy of it that is bound to another place or leaves Java out."""
+    from parts.inventory import copy_inventory, read_fleet
+
+    known = place.marker if (place.root / MARKER).exists() else {}
+    source = Path(asked.inventory or known.get("source") or CHECKOUT / "inventory" / "demo").resolve()
+    net = asked.net or known.get("net")
+    java = not read_fleet(source).java or _has_java()
+    is_default = place.root == CHECKOUT / ".demo" and source == CHECKOUT / "inventory" / "demo"
+    inventory = source
+    place.root.mkdir(parents=True, exist_ok=True)
+    if net or not java or not is_default:
+        inventory = place.root / "inventory"
+        copy_inventory(source, inventory, root=place.root, programs=PROGRAMS, net=net, java=java)
+    marker = {"inventory": str(inventory), "source": str(source), "net": net, "java": java}
+    replace_file(place.root / MARKER, json.dumps(marker, indent=1) + "\n")
+    return inventory
+
+
+def _has_java() -> bool:
+    missing = [name for name in ("java", "javac") if shutil.which(name) is None]
+    if missing:
+        print(
+            "#" * 80
+            + "\n# NO JDK IS HERE (%s is missing): the Java component, report_engine, and its\n" % missing[0]
+            + "# connections are LEFT OUT of this fleet.\n"
+            + "#" * 80
+        )
+    return not missing
+
+
+def _compile(place: Place) -> None:
+    classes = place.root / "java"
+    made = classes / "Component.class"
+    if made.exists() and made.stat().st_mtime > JAVA_SOURCE.stat().st_mtime:
+        return
+    done = subprocess.run(
+        ["javac", "-Xlint:all", "-d", str(classes), str(JAVA_SOURCE)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise FleetError("javac refuses %s:\n%s%s" % (JAVA_SOURCE, done.stdout, done.stderr))
+
+
+def _make_instance(place: Place, fleet: Fleet, instance: Instance) -> None:
+    """Write what an instance needs; its options only once, for a rollout edits them."""
+    folder = place.folder(instance.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = [pair for pair in fleet.pairs if pair.client == instance]
+    environment = folder / processes.ENVIRONMENT
+    if not environment.exists():
+        environment.write_text("# The variables of this component's process.\n", encoding="utf-8")
+    name, text, run, check = _java(place, instance, pairs) if instance.is_java else _python(instance, pairs)
+    if not (folder / name).exists():
+        replace_file(folder / name, text)
+    variables = {"OPENSSL_CONF": str(PROGRAMS / "openssl.cnf"), "PYTHONDONTWRITEBYTECODE": "1"}
+    processes.Command(run, check, {} if instance.is_java else variables).write(folder)
+
+
+def _python(instance: Instance, pairs: t.Sequence[Pair]) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+    program = (sys.executable, str(PROGRAMS / "component.py"))
+    sections = {"component": _identity(instance)}
+    for name, listener in instance.listeners.items():
+        postgresql = listener["protocol"] == "postgresql"
+        sections["listener." + name] = {
+            "port": listener["port"],
+            "protocol": "postgresql" if postgresql else "line",
+            **({} if listener.get("secure_port") else {"tls": "off"}),
+        }
+    for pair in pairs:
+        sections["peer.%s.%s" % (pair.server.component, pair.server.host)] = _peer(pair)
+    text = "\n".join(
+        "[%s]\n%s" % (section, "".join("%s = %s\n" % item for item in values.items()))
+        for section, values in sections.items()
+    )
+    name = "options.ini"
+    return name, "; The options of %s.\n\n%s" % (instance.name, text), (*program, name), (*program, "--check", name)
+
+
+def _java(
+    place: Place, instance: Instance, pairs: t.Sequence[Pair]
+) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+    program = (str(shutil.which("java")), *_JVM_OPTIONS, "-cp", str(place.root / "java"), "Component")
+    (listener,) = instance.listeners.values()
+    values = {**_identity(instance), "port": listener["port"]}
+    for pair in pairs:
+        prefix = "peer.%s.%s." % (pair.server.component, pair.server.host)
+        values.update({prefix + key: value for key, value in _peer(pair).items()})
+    text = "# The options of %s.\n" % instance.name + "".join("%s=%s\n" % item for item in values.items())
+    name = "options.properties"
+    return name, text, (*program, name), (*program, "--check", name)
+
+
+def _identity(instance: Instance) -> dict[str, t.Any]:
+    return {
+        "name": instance.component,
+        "host": instance.host,
+        "address": instance.address,
+        "log": "log",
+        "traffic": "traffic.jsonl",
+        "pid_file": processes.PID_FILE,
+        "sessions": "sessions.jsonl",
+    }
+
+
+def _peer(pair: Pair) -> dict[str, t.Any]:
+    return {
+        "id": pair.id,
+        "address": pair.server.address,
+        "port": pair.port,
+        "protocol": pair.protocol,
+        "mode": pair.mode,
+        "tls": "no",
+        "verify": "yes",
+        "canary": pair.canary,
+        "patience": "%g" % (5 + pair.interruption),
+    }
+
+
+def _wait_for_traffic(place: Place, fleet: Fleet, pairs: t.Sequence[str], *, since: int) -> None:
+    end = time.monotonic() + _TRAFFIC_SECONDS
+    while True:
+        rows = [row for row in place.rows(fleet) if row["role"] == "client" and row["run"] >= since]
+        silent = sorted(set(pairs) - {row["id"] for row in rows if row["answered"]})
+        if not silent:
+            return
+        if time.monotonic() > end:
+            raise FleetError("no message was answered on %s" % ", ".join(silent))
+        time.sleep(0.1)
+
+
+# ---------------------------------------------------------------- the others
+
+
+def down(place: Place, asked: argparse.Namespace) -> None:
+    """Stop everything: whoever dials before whomever it dials, so that nobody misses an answer."""
+    fleet = place.fleet()
+    for level in fleet.clients_first():
+        for each in level:
+            processes.ask_to_end(place.folder(each.name))
+        for each in level:
+            processes.wait_ended(place.folder(each.name))
+    for folder in sorted(path.parent for path in place.root.glob("hosts/*/*/" + processes.PROCESS)):
+        processes.ask_to_end(folder)  # one that the inventory does not have any more
+        processes.wait_ended(folder)
+    print("the fleet in %s is down" % place.root)
+
+
+def clean(place: Place, asked: argparse.Namespace) -> None:
+    """Stop everything and remove the folder, which is one that `up` made."""
+    if (place.root / MARKER).exists():
+        down(place, asked)
+        shutil.rmtree(place.root)
+
+
+def restart(place: Place, asked: argparse.Namespace) -> None:
+    """Stop an instance and start it anew, with the variables that its environment file holds now."""
+    folder = place.folder(asked.instance)
+    processes.Command.read(folder)
+    processes.ask_to_end(folder)
+    processes.wait_ended(folder)
+    processes.start(folder)
+    processes.wait_started(folder)
+
+
+def check(place: Place, asked: argparse.Namespace) -> int:
+    """Test the options of an instance."""
+    return processes.check(place.folder(asked.instance))
+
+
+def traffic(place: Place, asked: argparse.Namespace) -> None:
+    """Write what became of all messages so far."""
+    from parts.traffic import account
+
+    fleet = place.fleet()
+    alive = any(processes.running(place.folder(each.name)) for each in fleet.instances)
+    text = json.dumps(account(fleet, place.rows(fleet), alive=alive), indent=1)
+    replace_file(asked.output or place.root / "traffic.json", text + "\n")
+
+
+def status(place: Place, asked: argparse.Namespace) -> int:
+    """Say what runs and how each pair fares; 1 if something does not run."""
+    from parts.traffic import account, table
+
+    fleet = place.fleet()
+    pids = {each.name: processes.running(place.folder(each.name)) for each in fleet.instances}
+    for name, pid in pids.items():
+        print("%-24s %s" % (name, "runs as %d" % pid if pid else "is down"))
+    print("\n" + table(account(fleet, place.rows(fleet), alive=any(pids.values()))))
+    return 0 if all(pids.values()) else 1
+
+
+_COMMANDS: t.Final = {
+    each.__name__: each for each in (up, down, clean, restart, check, traffic, status)
+}
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=CHECKOUT / ".demo", help="the fleet's folder")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in _COMMANDS.items():
+        sub = commands.add_parser(name, help=(command.__doc__ or "").partition("\n")[0])
+        if name == "up":
+            sub.add_argument("--inventory", type=Path, help="the fleet's inventory; inventory/demo if not given")
+            sub.add_argument("--net", help="other addresses, such as 127.78.0, so that two fleets run side by side")
+            sub.add_argument("--no-wait", action="store_true", help="do not wait for traffic")
+        elif name == "traffic":
+            sub.add_argument("--output", type=Path, help="where to write; traffic.json in the fleet's folder if not given")
+        elif name in ("restart", "check"):
+            sub.add_argument("instance", help="such as confserv@cfg1")
+    asked = parser.parse_args(arguments)
+    try:
+        return _COMMANDS[asked.command](Place(asked.root), asked) or 0
+    except FleetError as error:
+        print("fleet.py: %s" % error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

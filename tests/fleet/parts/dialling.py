@@ -1,0 +1,455 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The dialling side of a component: one stream of numbered messages for each peer, over whatever its settings say.
+
+A message that is not answered is sent again over a new connection. With new settings a client first gets a session
+that works, and only then leaves the one it has; until then its messages go the old way, and its log says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import ssl
+import time
+import typing as t
+
+from . import postgresql
+from .records import Log, Row
+from .security import client_context
+from .settings import Peer
+
+#: Seconds for connection, handshake and greeting together.
+_CONNECT_SECONDS: t.Final = 5.0
+#: Seconds without an answer after which a session counts as dead.
+_SILENCE: t.Final = 1.0
+#: Seconds between attempts; the last one stays.
+_PAUSES: t.Final = (0.02, 0.05, 0.1, 0.1, 0.1, 0.2)
+#: Seconds that a session which is left has for its outstanding answers.
+_DRAIN: t.Final = 1.0
+
+
+class Refused(Exception):
+    """No session comes about; one sentence says why."""
+
+
+class Route:
+    """How to reach a peer: its settings, and what to present and verify, read once."""
+
+    def __init__(self, peer: Peer, source: str) -> None:
+        self.peer = peer
+        self.source = source
+        self.context: ssl.SSLContext | None = client_context(peer) if peer.tls else None
+
+    @property
+    def words(self) -> str:
+        """The route, for the log."""
+        return "%s:%d %s" % (self.peer.address, self.peer.port, "TLS" if self.peer.tls else "clear")
+
+
+class Message:
+    """A numbered message under way."""
+
+    __slots__ = ("made", "session", "tries")
+
+    def __init__(self, made: float) -> None:
+        self.made = made
+        self.tries = 0
+        self.session: Session | None = None
+
+
+class Session(asyncio.Protocol):
+    """One connection to a peer."""
+
+    def __init__(self, answered: t.Callable[[int], None], lost: t.Callable[[Session], None]) -> None:
+        self._answered = answered
+        self._lost = lost
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._bytes_wanted: asyncio.Future[bytes] | None = None
+        self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.alive = True
+        self.heard = time.monotonic()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport."""
+        self._transport = t.cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take answers."""
+        if self._bytes_wanted is not None and not self._bytes_wanted.done():
+            self._bytes_wanted.set_result(data)
+            return
+        self.heard = time.monotonic()
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            word, _, number = line.partition(b" ")
+            if word != b"ok" or not number.isdigit():
+                self.close()
+            elif int(number):
+                self._answered(int(number))
+            elif not self._greeted.done():
+                self._greeted.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits."""
+        self.alive = False
+        error = Refused("the connection was ended%s" % (": %s" % exc if exc else ""))
+        for waiting in (self._greeted, self._bytes_wanted):
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(error)
+                waiting.exception()  # seen, whether or not somebody waits
+        self._lost(self)
+
+    def send(self, line: bytes) -> None:
+        """Send a line."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(line)
+
+    def close(self) -> None:
+        """End the session."""
+        self.alive = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the session without waiting for anything."""
+        self.alive = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def negotiate(self, route: Route) -> None:
+        """Ask for TLS and log in, as PostgreSQL has it."""
+        transport = self._transport
+        if route.context is not None and transport is not None:
+            if await self._ask(postgresql.SSL_REQUEST) != postgresql.YES:
+                raise Refused("it does not offer TLS")
+            self._transport = await asyncio.get_running_loop().start_tls(
+                transport, self, route.context, server_hostname=route.peer.dialled
+            )
+        answer = await self._ask(postgresql.startup(route.peer.id))
+        if answer != postgresql.LET_IN:
+            raise Refused("it does not let us in: %r" % answer[:80])
+
+    async def _ask(self, data: bytes) -> bytes:
+        self._bytes_wanted = asyncio.get_running_loop().create_future()
+        self.send(data)
+        try:
+            return await self._bytes_wanted
+        finally:
+            self._bytes_wanted = None
+
+    async def greet(self, peer: Peer) -> None:
+        """Wait for the answer to number 0: only then have both ends accepted each other."""
+        self.send(line_of(peer, 0, time.time()))
+        await self._greeted
+
+
+def line_of(peer: Peer, number: int, made: float) -> bytes:
+    """Return a message as it is sent."""
+    return b"%s %d %d %s\n" % (peer.id.encode(), number, made * 1000, peer.canary.encode())
+
+
+async def dial(
+    route: Route, answered: t.Callable[[int], None], lost: t.Callable[[Session], None], *, greet: bool
+) -> Session:
+    """Return a session with a peer.
+
+    Raises:
+        Refused: none comes about.
+    """
+    peer = route.peer
+    over_tls = route.context if peer.protocol == "line" else None
+    session = Session(answered, lost)
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await asyncio.get_running_loop().create_connection(
+                lambda: session,
+                peer.address,
+                peer.port,
+                ssl=over_tls,
+                server_hostname=peer.dialled if over_tls else None,
+                local_addr=(route.source, 0),
+            )
+            if peer.protocol == "postgresql":
+                await session.negotiate(route)
+            if greet:
+                await session.greet(peer)
+    except TimeoutError:
+        session.abort()
+        raise Refused("it does not answer in time") from None
+    except (OSError, ssl.SSLError, Refused) as error:
+        session.abort()
+        raise Refused(" ".join(str(error).split())) from error
+    except asyncio.CancelledError:
+        session.abort()
+        raise
+    return session
+
+
+class Line:
+    """The stream of messages to one peer."""
+
+    def __init__(self, route: Route, log: Log) -> None:
+        self._route = route
+        self._log = log
+        self._run = int(time.time() * 1000)
+        self._number = self._run  # numbers of a later run are higher
+        self._open: collections.OrderedDict[int, Message] = collections.OrderedDict()
+        self._sent = self._answers = self._lost = self._repeated = 0
+        self._last_answer: float | None = None
+        self._longest_gap = 0.0
+        self._said = ""
+        self._route_works = False
+        self._session: Session | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changing: asyncio.Task[None] | None = None
+        self._making: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin: messages are made as soon as the peer has answered once."""
+        self._changing = self._spawn(self._change(self._route))
+
+    def change(self, route: Route) -> None:
+        """Take over new settings."""
+        if self._changing is not None:
+            self._changing.cancel()
+        self._changing = self._spawn(self._change(route))
+
+    def row(self) -> Row:
+        """Return the row for the tallies."""
+        peer = self._route.peer
+        waiting = 0.0 if self._last_answer is None or not self._open else time.monotonic() - self._last_answer
+        return {
+            "run": self._run,
+            "role": "client",
+            "id": peer.id,
+            "canary": peer.canary,
+            "sent": self._sent,
+            "answered": self._answers,
+            "lost": self._lost,
+            "repeated": self._repeated,
+            "open": len(self._open),
+            "interval_ms": round(peer.interval * 1000),
+            "longest_gap_ms": round(max(self._longest_gap, waiting) * 1000),
+            "tls": peer.tls,
+        }
+
+    async def stop(self) -> None:
+        """Make no more messages, wait a little for outstanding answers, and end."""
+        if self._making is not None:
+            self._making.cancel()
+        end = time.monotonic() + _DRAIN
+        while self._open and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+        await asyncio.sleep(0)
+
+    # ------------------------------------------------------------ settings
+
+    async def _change(self, route: Route) -> None:
+        """Get a session that works over a route, then leave the old one."""
+        session = await self._until_dialled(route)
+        old, self._route = self._session, route
+        self._session = None
+        self._route_works = True
+        self._log.write("session %s %s" % (route.peer.id, route.words))
+        if route.peer.mode == "persistent":
+            self._use(session)
+        else:
+            session.close()
+        if self._making is None:
+            self._making = self._spawn(self._make())
+        if old is not None:
+            self._spawn(self._leave(old))
+
+    async def _until_dialled(self, route: Route) -> Session:
+        for attempt in range(1 << 30):
+            try:
+                session = await dial(route, self._answered, self._ended, greet=True)
+            except Refused as refused:
+                self._say("%s %s: %s" % (route.peer.id, route.words, refused))
+                await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+            else:
+                if session.alive:
+                    self._said = ""
+                    return session
+        raise AssertionError("unreachable")
+
+    async def _leave(self, session: Session) -> None:
+        end = time.monotonic() + _DRAIN
+        while session.alive and time.monotonic() < end:
+            if not any(message.session is session for message in self._open.values()):
+                break
+            await asyncio.sleep(0.01)
+        session.close()
+        if self._session is not None:
+            self._use(self._session)
+
+    def _say(self, reason: str) -> None:
+        """Log why something does not work, once until it is another reason."""
+        if reason != self._said:
+            self._said = reason
+            self._log.write("failing %s" % reason)
+
+    # ------------------------------------------------------------ messages
+
+    async def _make(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            self._number += 1
+            self._sent += 1
+            message = self._open[self._number] = Message(time.time())
+            if self._route.peer.mode == "message":
+                self._spawn(self._deliver(self._number, message))
+            elif self._session is not None:
+                self._send(self._number, message, self._session)
+            self._expire()
+            due = max(due + self._route.peer.interval, loop.time() - 1.0)
+            await asyncio.sleep(due - loop.time())
+
+    def _send(self, number: int, message: Message, session: Session) -> None:
+        self._repeated += message.tries > 0
+        message.tries += 1
+        message.session = session
+        session.send(line_of(self._route.peer, number, message.made))
+
+    def _answered(self, number: int) -> None:
+        if self._open.pop(number, None) is None:
+            return
+        now = time.monotonic()
+        if self._last_answer is not None:
+            self._longest_gap = max(self._longest_gap, now - self._last_answer)
+        self._last_answer = now
+        self._answers += 1
+
+    def _expire(self) -> None:
+        """Give up messages that were not answered in time, and a session that has fallen silent."""
+        oldest = time.time() - self._route.peer.patience
+        while self._open:
+            number, message = next(iter(self._open.items()))
+            if message.made > oldest:
+                break
+            del self._open[number]
+            self._lost += 1
+            self._log.write("lost %s %d" % (self._route.peer.id, number))
+        session = self._session
+        if session is not None and self._open and time.monotonic() - session.heard > _SILENCE:
+            waiting = next(iter(self._open.values()))
+            if waiting.session is session and time.time() - waiting.made > _SILENCE:
+                self._say("%s does not answer any more" % self._route.peer.id)
+                session.abort()
+
+    # ------------------------------------------------------------ one session for all messages
+
+    def _use(self, session: Session) -> None:
+        """Send over this session from now on, and what was left without an answer first."""
+        self._session = session
+        for number, message in self._open.items():
+            if message.session is None or not message.session.alive:
+                self._send(number, message, session)
+
+    def _ended(self, session: Session) -> None:
+        """Note that a session is lost; if it is the one in use, get another."""
+        if session is not self._session:
+            return
+        self._session = None
+        if self._route_works and self._route.peer.mode == "persistent":
+            self._log.write("ended %s %s" % (self._route.peer.id, self._route.words))
+            if self._changing is None or self._changing.done():
+                self._changing = self._spawn(self._change(self._route))
+
+    # ------------------------------------------------------------ a connection for each message
+
+    async def _deliver(self, number: int, message: Message) -> None:
+        attempt = 0
+        while number in self._open:
+            route = self._route
+            try:
+                answered = asyncio.get_running_loop().create_future()
+                await self._try(route, number, message, answered)
+            except Refused as refused:
+                self._say("%s %s: %s" % (route.peer.id, route.words, refused))
+                await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+            attempt += 1
+
+    async def _try(self, route: Route, number: int, message: Message, answer: asyncio.Future[None]) -> None:
+        def answered(which: int) -> None:
+            self._answered(which)
+            if not answer.done():
+                answer.set_result(None)
+
+        def lost(_: Session) -> None:
+            if not answer.done():
+                answer.set_exception(Refused("the connection was ended before the answer"))
+                answer.exception()  # seen
+
+        session = await dial(route, answered, lost, greet=False)
+        try:
+            self._send(number, message, session)
+            await asyncio.wait_for(asyncio.shield(answer), _SILENCE)
+            self._said = ""
+        except TimeoutError:
+            raise Refused("it does not answer") from None
+        finally:
+            session.close()
+
+    # ------------------------------------------------------------ tasks
+
+    def _spawn(self, work: t.Coroutine[t.Any, t.Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._log.write("error %r" % task.exception())
+
+
+class Dialler:
+    """The peers of a component, each with its stream of messages."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._lines: dict[str, Line] = {}
+        self._past: list[Row] = []
+
+    def apply(self, routes: t.Mapping[str, Route]) -> None:
+        """Take over new settings."""
+        for name, route in routes.items():
+            if name in self._lines:
+                self._lines[name].change(route)
+            else:
+                self._lines[name] = Line(route, self._log)
+                self._lines[name].start()
+        for name in [name for name in self._lines if name not in routes]:
+            line = self._lines.pop(name)
+            self._past.append(line.row())
+            asyncio.ensure_future(line.stop())
+
+    def rows(self) -> list[Row]:
+        """Return the tallies."""
+        return [*self._past, *(line.row() for line in self._lines.values())]
+
+    async def stop(self) -> None:
+        """End all streams."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*(line.stop() for line in self._lines.values()))
+
+
+def routes_of(peers: t.Mapping[str, Peer], source: str) -> dict[str, Route]:
+    """Return how to reach each peer.
+
+    Raises:
+        SettingsError: a file of one of them cannot be used.
+    """
+    return {name: Route(peer, source) for name, peer in peers.items()}

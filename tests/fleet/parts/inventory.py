@@ -1,0 +1,213 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an inventory says that its fleet is: instances, listeners and pairs; and copies of it for other places.
+
+It reads the YAML by itself, and not through the collection: what the fleet does must not depend on what is tested.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from . import FleetError
+
+CONNECTIONS: t.Final = "tls_connections.yml"
+FLEET: t.Final = Path("group_vars", "all", "fleet.yml")
+SETTINGS: t.Final = Path("group_vars", "all", "settings.yml")
+
+
+class InventoryError(FleetError):
+    """An inventory is not one of a fleet."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A component on a host."""
+
+    component: str
+    host: str
+    address: str
+    kind: str
+    listeners: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name, as the collection writes it."""
+        return "%s@%s" % (self.component, self.host)
+
+    @property
+    def is_java(self) -> bool:
+        """Whether the JVM runs it."""
+        return self.kind == "java"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A client instance and the listener of a server instance that it dials.
+
+    Attributes:
+        mode: ``persistent`` or ``message``, how the client connects.
+        shape: how the listener moves to TLS.
+        interruption: seconds for which either end is announced to be away.
+    """
+
+    client: Instance
+    server: Instance
+    listener: str
+    mode: str
+    shape: str
+    interruption: float
+
+    @property
+    def id(self) -> str:
+        """Its name, as the collection writes it."""
+        return "%s->%s.%s@%s" % (self.client.name, self.server.component, self.listener, self.server.host)
+
+    @property
+    def canary(self) -> str:
+        """A text that only this pair's messages hold."""
+        return "canary-" + hashlib.sha256(self.id.encode()).hexdigest()[:16]
+
+    @property
+    def port(self) -> int:
+        """The clear port."""
+        return int(self.server.listeners[self.listener]["port"])
+
+    @property
+    def protocol(self) -> str:
+        """What the programs speak on it."""
+        declared = self.server.listeners[self.listener]["protocol"]
+        return "postgresql" if declared == "postgresql" else "line"
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """All instances and pairs of an inventory."""
+
+    instances: tuple[Instance, ...]
+    pairs: tuple[Pair, ...]
+
+    def instance(self, name: str) -> Instance:
+        """Return an instance by its name.
+
+        Raises:
+            InventoryError: there is none of this name.
+        """
+        for each in self.instances:
+            if each.name == name:
+                return each
+        raise InventoryError("there is no %s; there are %s" % (name, ", ".join(each.name for each in self.instances)))
+
+    @property
+    def java(self) -> tuple[Instance, ...]:
+        """The instances that need a JDK."""
+        return tuple(each for each in self.instances if each.is_java)
+
+    def clients_first(self) -> list[list[Instance]]:
+        """Return the instances in levels: whoever dials before whomever it dials."""
+        waiting = {each.name: each for each in self.instances}
+        levels = []
+        while waiting:
+            dialled = {p.server.name for p in self.pairs if p.client.name in waiting and p.client.name != p.server.name}
+            level = [each for name, each in waiting.items() if name not in dialled] or list(waiting.values())
+            levels.append(level)
+            for each in level:
+                del waiting[each.name]
+        return levels
+
+
+def read_fleet(inventory: Path) -> Fleet:
+    """Return the fleet of an inventory.
+
+    Raises:
+        InventoryError: it is not one of a fleet.
+    """
+    model, variables, settings = (_yaml(inventory / name) for name in (CONNECTIONS, FLEET, SETTINGS))
+    instances = {
+        (component, host): Instance(
+            component=component,
+            host=host,
+            address=model["hosts"][host]["addresses"][0],
+            kind=spec["kind"],
+            listeners=spec.get("listeners") or {},
+        )
+        for component, spec in model["components"].items()
+        for host in spec["hosts"]
+    }
+    per_message = variables.get("fleet_connect_per_message") or ()
+    pairs = []
+    for connection in model["connections"]:
+        component, _, listener = connection["server"].partition(".")
+        client = connection["client"]
+        shown = [settings["tls_settings"].get(name) or {} for name in (client, component)]
+        pairs += [
+            Pair(
+                client=instances[client, host],
+                server=instances[component, server_host],
+                listener=listener,
+                mode="message" if client in per_message else "persistent",
+                shape=str(shown[1].get("shape", "second_listener")),
+                interruption=max(float(each.get("interruption", 0)) for each in shown),
+            )
+            for host in model["components"][client]["hosts"]
+            for server_host in model["components"][component]["hosts"]
+            if (client, host) != (component, server_host)
+        ]
+    return Fleet(tuple(instances.values()), tuple(sorted(pairs, key=lambda pair: pair.id)))
+
+
+def copy_inventory(source: Path, target: Path, *, root: Path, programs: Path, net: str | None, java: bool) -> None:
+    """Write a copy of an inventory that is bound to its place.
+
+    Args:
+        source: the inventory to copy.
+        target: folder of the copy; an earlier copy is replaced.
+        root: the fleet's folder.
+        programs: the folder of the fleet's programs.
+        net: the first three numbers of the hosts' addresses, if they are to be others.
+        java: whether components of the JVM stay in it.
+    """
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(source, target)
+    connections = target / CONNECTIONS
+    text = connections.read_text(encoding="utf-8")
+    if net:
+        text = re.sub(r"\b127\.\d+\.\d+(?=\.\d)", net, text)
+    if not java:
+        text = _without_java(yaml.safe_load(text))
+    connections.write_text(text, encoding="utf-8")
+    places = {"fleet_root": str(root), "fleet_programs": str(programs)}
+    lines = (target / FLEET).read_text(encoding="utf-8").splitlines()
+    bound = [_bind(line, places) for line in lines]
+    (target / FLEET).write_text("\n".join(bound) + "\n", encoding="utf-8")
+
+
+def _bind(line: str, places: t.Mapping[str, str]) -> str:
+    name = line.partition(":")[0]
+    return "%s: %s" % (name, json.dumps(places[name])) if name in places else line
+
+
+def _without_java(model: dict[str, t.Any]) -> str:
+    gone = {name for name, spec in model["components"].items() if spec["kind"] == "java"}
+    model["components"] = {name: spec for name, spec in model["components"].items() if name not in gone}
+    model["connections"] = [
+        each for each in model["connections"] if not {each["client"], each["server"].partition(".")[0]} & gone
+    ]
+    return "---\n" + yaml.safe_dump(model, sort_keys=False)
+
+
+def _yaml(path: Path) -> t.Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InventoryError("%s is not of a fleet's inventory: %s" % (path, error)) from error

@@ -1,0 +1,397 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The serving side of a component: listeners that open, close and change while sessions go on.
+
+A session is a line protocol: `<client> <number> <made at, in ms> <canary>`, answered with `ok <number>`. Number 0 is a
+greeting, which shows both ends that the session works. It may follow a login as PostgreSQL has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import itertools
+import socket
+import ssl
+import time
+import typing as t
+
+from . import postgresql
+from .records import Log, Row, SessionList
+from .security import server_context
+from .settings import Listener, Settings, SettingsError
+
+_LINE_LIMIT: t.Final = 4096
+_BACKLOG: t.Final = 128
+_HANDSHAKE_SECONDS: t.Final = 5.0
+#: Delay from which a message counts as late.
+_LATE_MS: t.Final = 250.0
+#: Numbers of a client that are remembered to know one that is sent again.
+_REMEMBERED: t.Final = 2048
+
+
+class Inbox:
+    """What one client has sent in this run of the server."""
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+        self._numbers: collections.OrderedDict[int, None] = collections.OrderedDict()
+        self._last: float | None = None
+        self.received = self.repeated = self.late = self.resets = 0
+        self.longest_gap = 0.0
+        self.tls = self.verified = False
+
+    def take(self, number: int, now: float, delay_ms: float) -> bool:
+        """Count a message; return whether it had come before."""
+        if number in self._numbers:
+            self.repeated += 1
+            return True
+        self._numbers[number] = None
+        if len(self._numbers) > _REMEMBERED:
+            self._numbers.popitem(last=False)
+        self.received += 1
+        self.late += delay_ms > _LATE_MS
+        if self._last is not None:
+            self.longest_gap = max(self.longest_gap, now - self._last)
+        self._last = now
+        return False
+
+    def to_json(self, run: int) -> Row:
+        """Return the row for the tallies."""
+        return {
+            "run": run,
+            "role": "server",
+            "id": self._client,
+            "received": self.received,
+            "repeated": self.repeated,
+            "late": self.late,
+            "resets": self.resets,
+            "longest_gap_ms": round(self.longest_gap * 1000),
+            "tls": self.tls,
+            "verified": self.verified,
+        }
+
+
+class Session(asyncio.Protocol):
+    """One connection of a client, from its first byte to its end."""
+
+    _keys = itertools.count()
+
+    def __init__(self, server: Server, listener: Listener, *, tls: bool) -> None:
+        self._server = server
+        self.listener = listener
+        self.tls = tls
+        self._key = next(self._keys)
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._take: t.Callable[[], bool] = (
+            self._take_negotiation if listener.protocol == "postgresql" else self._take_line
+        )
+        self.client: str | None = None
+        self.peer = "unknown"
+        self.verified = False
+        self.upgrade: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note who it is."""
+        self._transport = t.cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        self.peer = "%s:%d" % name[:2] if name else "unknown"
+        self.verified = bool(self.tls and transport.get_extra_info("peercert"))
+        self._server.sessions.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note its end."""
+        self._server.sessions.discard(self)
+        reset = isinstance(exc, ConnectionError)
+        if self.client is not None:
+            self._server.listed.ended(self._key)
+            self._server.sessions_changed()
+            if reset:
+                self._server.inbox(self.client).resets += 1
+            self._server.log.write(
+                "end %s %s %s%s" % (self.listener.name, self.peer, self.client, " reset" if reset else "")
+            )
+
+    def data_received(self, data: bytes) -> None:
+        """Take everything that is complete."""
+        self._buffer += data
+        if len(self._buffer) > _LINE_LIMIT * 16:
+            self.refuse("it sends more than it waits for")
+        while self._buffer and self._transport is not None and not self._transport.is_closing():
+            if self.upgrade is not None or not self._take():
+                break
+
+    def close(self) -> None:
+        """End the session."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def refuse(self, reason: str) -> None:
+        """End the session and say why."""
+        self._server.log.write("refused %s %s %s" % (self.listener.name, self.peer, reason))
+        self.close()
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _take_line(self) -> bool:
+        line, newline, rest = self._buffer.partition(b"\n")
+        if not newline:
+            if len(self._buffer) > _LINE_LIMIT:
+                self.refuse("its line has no end")
+            return False
+        self._buffer = rest
+        try:
+            client, number, made, _canary = line.decode().split(" ")
+            self._take_message(client, int(number), int(made))
+        except ValueError:
+            self._send(b"error a message is: client number made-at-ms canary\n")
+            self.refuse("it sent something that is no message")
+        return True
+
+    def _take_message(self, client: str, number: int, made: int) -> None:
+        now = time.time()
+        if self.client != client:
+            self._login(client)
+        if number:
+            delay = max(now * 1000 - made, 0.0)
+            inbox = self._server.inbox(client)
+            again = inbox.take(number, now, delay)
+            inbox.tls, inbox.verified = self.tls, self.verified
+            self._server.log.write(
+                "message %s %d %s %.1f %s" % (client, number, "again" if again else "first", delay, self._security())
+            )
+        self._send(b"ok %d\n" % number)
+
+    def _login(self, client: str) -> None:
+        """Note whose session this is; only then is it one."""
+        self.client = client
+        self._server.log.write("session %s %s %s %s" % (self.listener.name, self.peer, client, self._security()))
+        self._server.listed.opened(
+            self._key,
+            {
+                "peer": self.peer,
+                "tls": self.tls,
+                "verified": self.verified,
+                "listener": self.listener.name,
+                "client": client,
+            },
+        )
+        self._server.sessions_changed()
+
+    def _security(self) -> str:
+        return "clear" if not self.tls else "mutual" if self.verified else "tls"
+
+    def _take_negotiation(self) -> bool:
+        try:
+            first = postgresql.take_first(self._buffer)
+        except postgresql.NotPostgresql as error:
+            self.refuse("it sent %s" % error)
+            return False
+        if first is None:
+            return False
+        message, self._buffer = first
+        listener = self._server.listener(self.listener.name) or self.listener
+        if message == postgresql.SSL_REQUEST:
+            self._negotiate(listener)
+        elif listener.tls == "only" and not self.tls:
+            self._send(postgresql.refusal('no pg_hba.conf entry for host "%s", no encryption' % self.peer))
+            self.refuse("it does not use TLS")
+        else:
+            self._send(postgresql.LET_IN)
+            self._take = self._take_line
+            self._login(postgresql.user_of(message))
+        return True
+
+    def _negotiate(self, listener: Listener) -> None:
+        context = self._server.context(listener.name)
+        if self.tls or context is None:
+            self._send(postgresql.NO)
+        elif self._buffer:
+            self.refuse("it sent more before the handshake")  # as CVE-2021-23214 has it
+        elif self._transport is not None:
+            self._transport.pause_reading()  # what comes next is for TLS
+            self._send(postgresql.YES)
+            self.upgrade = asyncio.ensure_future(self._start_tls(self._transport, context))
+
+    async def _start_tls(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        try:
+            secure = await asyncio.get_running_loop().start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+            )
+        except (OSError, ssl.SSLError) as error:
+            self.refuse("the handshake failed: %s" % error)
+            self._server.sessions.discard(self)  # asyncio does not say that it is lost
+            transport.abort()
+            return
+        self.upgrade = None
+        if secure is None:  # it went away meanwhile
+            return
+        self._transport = secure
+        self.tls = True
+        self.verified = bool(secure.get_extra_info("peercert"))
+
+
+class Server:
+    """The listeners of a component."""
+
+    def __init__(self, log: Log, listed: SessionList) -> None:
+        self.log = log
+        self.listed = listed
+        self.sessions: set[Session] = set()
+        self._run = int(time.time() * 1000)
+        self._inboxes: dict[str, Inbox] = {}
+        self._listeners: t.Mapping[str, Listener] = {}
+        self._contexts: t.Mapping[str, ssl.SSLContext] = {}
+        self._doors: dict[int, tuple[socket.socket, asyncio.Task[None]]] = {}
+        self._roles: t.Mapping[int, tuple[str, bool]] = {}
+        self._arrivals: set[asyncio.Task[None]] = set()
+        self._write_due = False
+
+    def listener(self, name: str) -> Listener | None:
+        """Return the settings of a listener as they are now."""
+        return self._listeners.get(name)
+
+    def context(self, name: str) -> ssl.SSLContext | None:
+        """Return what a listener presents now."""
+        return self._contexts.get(name)
+
+    def inbox(self, client: str) -> Inbox:
+        """Return what a client has sent."""
+        if client not in self._inboxes:
+            self._inboxes[client] = Inbox(client)
+        return self._inboxes[client]
+
+    def rows(self) -> list[Row]:
+        """Return the tallies."""
+        return [inbox.to_json(self._run) for inbox in self._inboxes.values()]
+
+    def sessions_changed(self) -> None:
+        """Write the list of sessions soon; several changes are written at once."""
+        if not self._write_due:
+            self._write_due = True
+            asyncio.get_running_loop().call_later(0.01, self._write_sessions)
+
+    def _write_sessions(self) -> None:
+        self._write_due = False
+        self.listed.write()
+
+    def apply(self, settings: Settings, contexts: t.Mapping[str, ssl.SSLContext]) -> None:
+        """Take over new settings. New ports are opened first, so that either all of them hold or none.
+
+        Raises:
+            SettingsError: a port cannot be opened; everything is as it was.
+        """
+        roles = {
+            port: (listener.name, secure)
+            for listener in settings.listeners.values()
+            for port, secure in ((listener.port, listener.protocol == "line" and listener.tls == "only"),)
+            + ((listener.tls_port, True),)
+            if port is not None
+        }
+        opened = self._open(settings.address, [port for port in roles if port not in self._doors])
+        before = self._listeners
+        self._roles, self._listeners, self._contexts = roles, settings.listeners, contexts
+        for port in [port for port in self._doors if port not in roles]:
+            self._close(port)
+        for port, door in opened.items():
+            self._doors[port] = (door, asyncio.ensure_future(self._accept(port, door)))
+            self.log.write("listening %s %s:%d" % (roles[port][0], settings.address, port))
+        self._end_flipped(before)
+
+    def _open(self, address: str, ports: t.Iterable[int]) -> dict[int, socket.socket]:
+        opened: dict[int, socket.socket] = {}
+        for port in ports:
+            door = opened[port] = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                door.bind((address, port))
+                door.listen(_BACKLOG)
+                door.setblocking(False)
+            except OSError as error:
+                for each in opened.values():
+                    each.close()
+                raise SettingsError("%s:%d cannot be opened: %s" % (address, port, error.strerror)) from error
+        return opened
+
+    def _close(self, port: int) -> None:
+        door, task = self._doors.pop(port)
+        task.cancel()
+        asyncio.get_running_loop().remove_reader(door)
+        door.close()
+        self.log.write("closed %d" % port)
+
+    def _end_flipped(self, before: t.Mapping[str, Listener]) -> None:
+        """End the sessions of listeners that speak clear or TLS only, and now the other one."""
+        for session in list(self.sessions):
+            old, new = before.get(session.listener.name), self._listeners.get(session.listener.name)
+            if old and new and new.protocol == "line" and old.tls != new.tls and session.tls != (new.tls == "only"):
+                session.refuse("its listener changed to %s" % ("TLS" if new.tls == "only" else "clear"))
+
+    async def _accept(self, port: int, door: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(door)
+            except OSError as error:
+                self.log.write("error nobody can be accepted on %d: %s" % (port, error))
+                await asyncio.sleep(0.1)
+                continue
+            task = asyncio.ensure_future(self._arrive(port, connection))
+            self._arrivals.add(task)
+            task.add_done_callback(self._arrivals.discard)
+
+    async def _arrive(self, port: int, connection: socket.socket) -> None:
+        name, secure = self._roles.get(port, ("", False))
+        listener = self._listeners.get(name)
+        if listener is None or listener.broken:
+            connection.close()
+            return
+        peer = "%s:%d" % connection.getpeername()[:2] if _is_connected(connection) else "unknown"
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Session(self, listener, tls=secure),
+                connection,
+                ssl=self._contexts[name] if secure else None,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if secure else None,
+            )
+        except (OSError, ssl.SSLError) as error:
+            self.log.write("refused %s %s the handshake failed: %s" % (name, peer, error))
+            connection.close()
+
+    async def stop(self) -> None:
+        """Close every port and session."""
+        for port in list(self._doors):
+            self._close(port)
+        for session in list(self.sessions):
+            session.close()
+        for task in self._arrivals:
+            task.cancel()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._gone(), 0.5)
+        self.listed.write()
+
+    async def _gone(self) -> None:
+        while self.sessions:
+            await asyncio.sleep(0.005)
+
+
+def _is_connected(connection: socket.socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def server_contexts(settings: Settings) -> dict[str, ssl.SSLContext]:
+    """Return what each listener that speaks TLS presents.
+
+    Raises:
+        SettingsError: a file of one of them cannot be used.
+    """
+    return {name: server_context(each) for name, each in settings.listeners.items() if each.speaks_tls}

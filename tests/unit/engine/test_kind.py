@@ -1,0 +1,80 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a kind declares, and how settings and words are put in."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind import KindError, expand, parse_kind, settle
+
+DECLARED = {
+    "shape": "{shape}",
+    "files": ["{config}"],
+    "reads": {"permit": {"each": "{permit}", "with": {"file": "{config}", "format": "{format}"}}},
+    "settings": {
+        "config": {"type": "path", "required": True},
+        "format": {"type": "str", "default": "ini", "choices": ["ini", "conf"]},
+        "shape": {"type": "str", "default": "second_listener"},
+        "permit": {"type": "list", "default": []},
+    },
+}
+
+
+def thing(declared=None, **given):
+    kind = parse_kind("thing", role="kind_thing", source="vars/main.yml", declared=declared or DECLARED)
+    return settle(kind, given, instance="a@h", where="tls_settings.a on host h")
+
+
+def test_a_setting_that_is_the_whole_value_keeps_its_type():
+    kind = thing(config="/etc/a.ini", permit=[{"section": "s", "key": "k", "value": "v"}])
+    assert kind.reads["permit"] == ({"file": "/etc/a.ini", "format": "ini", "section": "s", "key": "k", "value": "v"},)
+    assert kind.files == ("/etc/a.ini",)
+
+
+def test_words_of_the_step_are_put_in_per_listener():
+    kind = thing(config="/etc/a.ini", permit=[{"section": "{listener}", "key": "tls", "value": "{secure_port}"}])
+    (option,) = expand(kind.reads["permit"], {"listener": "default", "secure_port": 2021})
+    assert (option.section, option.key, option.value) == ("default", "tls", "2021")
+
+
+MISTAKES = [
+    ({}, "needs the setting 'config'"),
+    ({"config": "etc/a.ini"}, "is not an absolute path"),
+    ({"config": "/a", "confg": 1}, "has no setting 'confg'; it has config, format, permit, shape"),
+    ({"config": "/a", "format": "xml"}, "format is 'xml'; it is one of ini, conf"),
+    ({"config": "/a", "shape": "both"}, "shape is 'both'; it is one of second_listener, same_port, flip"),
+    ({"config": "/a", "permit": "x"}, "'x' is not of type list"),
+    ({"config": "/a", "permit": [{"key": "k"}]}, "either a value or 'state: absent'"),
+    ({"config": "/a", "permit": [{"key": "k", "value": 1, "state": "absent"}]}, "either a value or 'state: absent'"),
+    ({"config": "/a", "permit": [{"value": 1}]}, "an option has a file, a key"),
+    ({"config": "/a", "permit": [{"key": "k", "value": 1, "vlaue": 2}]}, "has no field 'vlaue'"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), MISTAKES)
+def test_a_mistake_in_settings_is_one_sentence_that_names_its_place(given, sentence):
+    with pytest.raises(KindError) as caught:
+        thing(**given)
+    assert sentence in str(caught.value)
+    assert "tls_settings.a on host h" in str(caught.value)
+
+
+DECLARATIONS = [
+    ({**DECLARED, "shap": 1}, "tls_kind has no field 'shap'"),
+    ({**DECLARED, "test": ["{tset}"]}, "{tset} is neither a setting of this kind nor a word of a step"),
+    ({"settings": {"a": {"type": "text"}}}, "setting 'a' of tls_kind has 'text'"),
+]
+
+
+@pytest.mark.parametrize(("declared", "sentence"), DECLARATIONS)
+def test_a_mistake_in_a_kind_is_one_sentence_that_names_its_file(declared, sentence):
+    with pytest.raises(KindError, match=r"vars/main\.yml") as caught:
+        thing(declared, config="/a")
+    assert sentence in str(caught.value)
+
+
+def test_an_option_that_asks_for_a_word_its_listener_lacks_is_refused():
+    kind = thing(config="/a", permit=[{"key": "k", "value": "{secure_port}"}])
+    with pytest.raises(KindError, match=r"asks for \{secure_port\}"):
+        expand(kind.reads["permit"], {"listener": "default", "secure_port": None})

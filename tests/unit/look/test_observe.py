@@ -1,0 +1,232 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look at a host: what stands in the answer, what is named as unreadable, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.module_utils._host._observe import observe
+
+from .servers import Pki, in_the_clear, over_tls, silent
+
+
+def instance(name: str = "router@urs1", **asked: t.Any) -> dict[str, t.Any]:
+    return {"name": name, "process": {}, **asked}
+
+
+def see(request: dict[str, t.Any], name: str = "router@urs1") -> dict[str, t.Any]:
+    """Return what is seen of one instance; the answer is plain data."""
+    return json.loads(json.dumps(observe({"instances": [instance(name, **request)]})))["instances"][name]
+
+
+def test_nothing_asked_is_nothing_seen() -> None:
+    seen = observe({})
+    assert seen.pop("clock") == pytest.approx(time.time(), abs=5)
+    assert seen == {"instances": {}, "probes": {}, "watch": {}, "settled": {}, "source_ports": []}
+
+
+def test_the_answer_carries_the_token_of_its_request() -> None:
+    assert observe({"token": "7"})["token"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"instance": []}, "a request has no 'instance'"),
+        ({"probes": [{"id": "x"}]}, "probe 'x': address is None"),
+        ({"watch": {"seconds": 1e9}}, "the limit is 3600"),
+        ({"watch": {"seconds": 0, "instances": ["x@y"]}}, "the request does not describe it"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_in_one_sentence(request_, says) -> None:
+    with pytest.raises(TlsError, match=says):
+        observe(request_)
+
+
+def test_settings_are_read_back_by_id(tmp_path) -> None:
+    path = tmp_path / "router.ini"
+    path.write_text("[peer.confserv]\ntls = yes\n")
+    row = {"file": str(path), "format": "ini", "section": "peer.confserv"}
+    seen = see(
+        {
+            "reads": [
+                {"id": "set", "key": "tls", **row},
+                {"id": "not set", "key": "trust", **row},
+                {"id": "no file", "key": "tls", **row, "file": str(tmp_path / "none.ini")},
+                {"id": "a folder", "key": "tls", **row, "file": str(tmp_path)},
+            ]
+        }
+    )
+    assert seen["reads"] == {"set": "yes", "not set": None}
+    assert seen["unreadable"] == {
+        "no file": "%s does not exist" % (tmp_path / "none.ini"),
+        "a folder": "%s is not a file" % tmp_path,
+    }
+
+
+def test_what_is_installed_is_told(tmp_path) -> None:
+    seen = observe({"directory": str(tmp_path), "instances": [instance(folder="router")]})["instances"]["router@urs1"]
+    assert {"generation", "previous", "manifest", "drift", "pending", "loaded", "steps"} <= set(seen)
+    assert seen["generation"] is None and seen["unreadable"] == {}
+
+
+SESSIONS = [
+    ('{"peer": "127.0.0.3:4000", "tls": true, "verified": true}\n\n{"peer": "127.0.0.4:1", "tls": false}\n', 2, None),
+    ('{"peer": "127.0.0.3:4000", "tls"', 0, "1 lines of the session list are not JSON"),
+    ("[1]\n2\n", 0, None),
+    ("", 0, None),
+]
+
+
+@pytest.mark.parametrize("how", ["file", "command"])
+@pytest.mark.parametrize(("text", "count", "says"), SESSIONS)
+def test_sessions_are_listed_by_a_file_or_a_command(tmp_path, how, text, count, says) -> None:
+    (tmp_path / "sessions").write_text(text)
+    path = str(tmp_path / "sessions")
+    seen = see({"sessions": {"file": path} if how == "file" else {"command": ["cat", path]}})
+    assert len(seen["sessions"]) == count
+    assert seen["unreadable"].get("sessions") == says
+
+
+def test_a_session_list_that_fails_is_unreadable() -> None:
+    seen = see({"sessions": {"command": ["false"]}})
+    assert seen["sessions"] is None and "fails" in seen["unreadable"]["sessions"]
+
+
+def test_the_running_process_and_the_file_that_gives_it_its_environment_are_told_apart(tmp_path) -> None:
+    script = "import time; print('up', flush=True); time.sleep(60)"
+    wanted = {"SSL_CERT_FILE": "/trust.pem", "LD_LIBRARY_PATH": "/ours"}
+    (tmp_path / "env").write_text("SSL_CERT_FILE=/old.pem\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "SSL_CERT_FILE": "/trust.pem"}
+    ) as process:
+        process.stdout.readline()
+        (tmp_path / "pid").write_text(str(process.pid))
+        seen = see(
+            {
+                "process": {"pid_file": str(tmp_path / "pid")},
+                "variables": wanted,
+                "environment": {"target": "file", "path": str(tmp_path / "env")},
+            }
+        )
+        process.kill()
+    assert seen["process"]["pids"] == [process.pid]
+    assert seen["process"]["variables"]["SSL_CERT_FILE"] == "/trust.pem"
+    assert seen["environment"] == {
+        "target": "file",
+        "path": str(tmp_path / "env"),
+        "missing": ["LD_LIBRARY_PATH", "SSL_CERT_FILE"],
+        "reason": "LD_LIBRARY_PATH is not set; SSL_CERT_FILE is /old.pem, planned /trust.pem",
+    }
+
+
+def test_a_process_that_does_not_run_has_no_variables(tmp_path) -> None:
+    seen = see({"process": {"pid_file": str(tmp_path / "none")}, "variables": {"A": "1"}})
+    assert seen["process"] == {"pids": [], "started": None, "user": None, "variables": {"A": None}}
+
+
+@pytest.fixture
+def me(tmp_path) -> dict[str, t.Any]:
+    (tmp_path / "me.pid").write_text(str(os.getpid()))
+    return instance("me@here", process={"pid_file": str(tmp_path / "me.pid")}, sockets=True)
+
+
+def test_probes_are_not_among_the_sockets_of_an_instance(serve, pki: Pki, me) -> None:
+    server = serve(over_tls(pki.context()))
+    probe = {"id": "it", "address": "127.0.0.1", "port": server.port, "trust": pki.trust, "source": "127.0.0.5"}
+    for _ in range(2):
+        seen = observe({"instances": [me], "probes": [probe, {**probe, "id": "clear", "tls": False}]})
+        assert seen["probes"]["it"]["verified"] is True
+        ports = {port for one in seen["probes"].values() for port in one["source_ports"]}
+        assert set(seen["source_ports"]) == ports and len(ports) == 3
+        theirs = [row["local"] for row in seen["instances"]["me@here"]["sockets"]]
+        assert not [local for local in theirs if local.startswith("127.0.0.5:")]
+
+
+def test_a_watch_tells_peers_and_the_sockets_of_instances(serve, me) -> None:
+    server = serve(silent)
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.wait(0.1):
+            with socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.6", 0)):
+                time.sleep(0.03)
+
+    thread = threading.Thread(target=client, daemon=True)
+    with socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.5", 0)) as held:
+        thread.start()
+        listener = {"id": "it", "address": "127.0.0.1", "port": server.port}
+        seen = observe(
+            {"instances": [me], "watch": {"seconds": 0.5, "listeners": [listener], "instances": ["me@here"]}}
+        )
+        stop.set()
+        held_name = "%s:%d" % held.getsockname()
+    peers = seen["watch"]["listeners"]["it"]["peers"]
+    assert {(peer["address"], peer["new"]) for peer in peers} == {("127.0.0.5", False), ("127.0.0.6", True)}
+    recent = [row for row in seen["watch"]["sockets"]["me@here"] if row["peer"] == "127.0.0.1:%d" % server.port]
+    assert recent == [row for row in seen["instances"]["me@here"]["recent"] if row in recent]
+    assert [row["new"] for row in recent if row["local"] == held_name] == [False]
+    assert {row["new"] for row in recent if row["local"].startswith("127.0.0.6:")} == {True}
+
+
+def test_a_client_settles_once_it_has_the_new_session_and_not_the_old_one(serve, me) -> None:
+    old, new = serve(silent), serve(silent)
+    places = {"present": ["127.0.0.1:%d" % new.port], "absent": ["127.0.0.1:%d" % old.port]}
+    first = socket.create_connection(("127.0.0.1", old.port))
+    row = {"instance": "me@here", "seconds": 0.2, **places}
+    assert observe({"instances": [me], "settle": [row]})["settled"]["me@here"]["settled"] is False
+
+    def switch() -> None:
+        held.append(socket.create_connection(("127.0.0.1", new.port)))
+        time.sleep(0.1)
+        first.close()
+
+    held: list[socket.socket] = []
+    threading.Timer(0.2, switch).start()
+    seen = observe({"instances": [me], "settle": [{**row, "seconds": 5}]})["settled"]["me@here"]
+    held[0].close()
+    assert seen["settled"] is True and 0.2 < seen["seconds"] < 2
+
+
+def test_a_client_that_connects_for_each_message_settles_too(serve, me) -> None:
+    new, stop = serve(in_the_clear), threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.1):
+            with socket.create_connection(("127.0.0.1", new.port)) as client:
+                client.sendall(b"ping\n")
+                client.recv(10)
+
+    threading.Thread(target=work, daemon=True).start()
+    row = {"instance": "me@here", "seconds": 3, "present": ["127.0.0.1:%d" % new.port], "absent": []}
+    seen = observe({"instances": [me], "settle": [row]})["settled"]["me@here"]
+    stop.set()
+    assert seen["settled"] is True
+
+
+def test_an_instance_that_is_not_described_does_not_settle_and_does_not_hang() -> None:
+    assert observe({"settle": [{"instance": "x@y", "present": ["a:1"], "seconds": 60}]})["settled"] == {}
+
+
+def test_a_look_at_a_host_with_nothing_special_imports_nothing_big() -> None:
+    code = (
+        "import sys; from ansible_collections.connsec.tls.plugins.module_utils._host._observe import observe;"
+        "observe({'instances': [{'name': 'a@b', 'folder': 'a'}]});"
+        "print(*sorted({'ssl', 'asyncio', 'subprocess_', 'ipaddress', 'cryptography', 'tempfile'} & set(sys.modules)))"
+    )
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("", "")

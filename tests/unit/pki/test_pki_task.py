@@ -1,0 +1,186 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The task as a user runs it: with ansible-playbook, from an inventory, with the passphrase in a variable."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.plugin_utils._wanted import (
+    task_options,
+    wanted_authorities,
+    wanted_identities,
+)
+
+from .conftest import CANARY, snapshot
+
+ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+BUILD = Path(__file__).resolve().parents[3] / "build"
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - connsec.tls.pki:
+        identities:
+          - name: web@web1
+            names: ["web1.example.net", "b\u00fccher.example"]
+            usages: [server]
+            formats: [pkcs12]
+      register: issued
+    - ansible.builtin.copy:
+        content: "{{ issued | to_json }}"
+        dest: "{{ playbook_dir }}/result.json"
+        mode: "0600"
+      check_mode: false
+      diff: false
+"""
+
+
+class Project:
+    """An inventory with its store beside it, and a play."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "inventory/group_vars").mkdir(parents=True)
+        (folder / "inventory/hosts.yml").write_text(
+            "all: {hosts: {localhost: {ansible_connection: local,"
+            " ansible_python_interpreter: '{{ ansible_playbook_python }}'}}}"
+        )
+        self.set(tls_store_passphrase=CANARY)
+        (folder / "play.yml").write_text(PLAY)
+        self.store = folder / "inventory-store"
+
+    def set(self, **variables: t.Any) -> None:
+        (self.folder / "inventory/group_vars/all.json").write_text(json.dumps(variables))
+
+    def run(self, *options: str) -> tuple[int, str]:
+        (self.folder / "home").mkdir(exist_ok=True)
+        done = subprocess.run(
+            [str(ANSIBLE), "-i", "inventory", "play.yml", *options],
+            cwd=self.folder,
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+                "ANSIBLE_COLLECTIONS_PATH": str(BUILD),
+                "ANSIBLE_LOG_PATH": str(self.folder / "ansible.log"),
+                "ANSIBLE_LOCAL_TEMP": str(self.folder / "home/tmp"),
+                "ANSIBLE_NOCOLOR": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def result(self) -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", json.loads((self.folder / "result.json").read_text()))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_four_beats_check_do_check_do(project: Project) -> None:
+    code, output = project.run("--check", "--diff")
+    assert code == 0, output
+    assert not project.store.exists()
+    foreseen = project.result()
+    assert foreseen["changed"] and foreseen["not_issued"] == ["web@web1"]
+    assert "identity web@web1 (no certificate yet)" in output
+    code, output = project.run("--diff")
+    assert code == 0, output
+    done = project.result()
+    assert done["reasons"] == foreseen["reasons"]
+    assert done["identities"]["web@web1"]["names"] == ["web1.example.net", "xn--bcher-kva.example"]
+    assert done["roots"]["connsec"].startswith("-----BEGIN CERTIFICATE-----")
+    before = snapshot(project.store)
+    for options in (["--check", "--diff"], []):
+        code, output = project.run(*options)
+        assert code == 0, output
+        assert not project.result()["changed"]
+        assert snapshot(project.store) == before
+
+
+def test_the_passphrase_and_keys_are_found_nowhere(project: Project) -> None:
+    code, output = project.run("-vvvvv", "--diff")
+    assert code == 0, output
+    everything = [output, (project.folder / "ansible.log").read_text(), (project.folder / "result.json").read_text()]
+    everything += [path.read_text() for path in project.store.rglob("*") if path.is_file()]
+    for text in everything:
+        assert CANARY not in text
+        assert "BEGIN PRIVATE KEY" not in text
+    assert "BEGIN ENCRYPTED" not in "".join(everything[:3])
+    project.set(tls_store_passphrase="another-" + CANARY)
+    (project.store / "identities/web@web1.pem").unlink()
+    code, output = project.run("-vvvvv")
+    assert code == 2
+    assert CANARY not in output
+
+
+@pytest.mark.parametrize("check", [[], ["--check"]])
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({}, "needs its passphrase"),
+        ({"tls_store_passphrase": 12345678}, "must be text"),
+        ({"tls_store_passphrase": CANARY, "tls_store": "store"}, "inside the inventory folder"),
+        ({"tls_store_passphrase": "abc"}, "shorter than 8"),
+    ],
+)
+def test_what_is_missing_or_misplaced_is_one_sentence(
+    project: Project, variables: dict[str, t.Any], says: str, check: list[str]
+) -> None:
+    project.set(**variables)
+    before = snapshot(project.folder / "inventory")
+    code, output = project.run(*check)
+    assert code == 2
+    assert says in output
+    assert "Traceback" not in output
+    assert snapshot(project.folder / "inventory") == before
+    assert not project.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"identitys": []}, "did you mean identities?"),
+        ({"identities": {}}, "a list of dictionaries"),
+        ({"identities": [{"names": ["a.net"]}]}, "identities[0]: name is missing"),
+        ({"identities": [{"name": "a@b"}]}, "identities[0]: names is missing"),
+        ({"identities": [{"name": "a@b", "names": ["a.net"], "usage": []}]}, "did you mean usages?"),
+        ({"identities": [{"name": "a@b", "names": "a.net"}]}, "identities[0].names: 'a.net' is not a list of text"),
+        ({"identities": [{"name": "a@b", "names": ["a.net"], "days": "90"}]}, "is not a number"),
+        ({"identities": [{"name": "../../x", "names": ["a.net"]}]}, "../../x"),
+        ({"identities": [{"name": "a@b", "names": ["xn--\u00fc.net"]}]}, "xn--"),
+        ({"store": {"pth": "/x"}}, "did you mean path?"),
+        (
+            {"authorities": [{"name": "a"}, {"name": "b"}], "identities": [{"name": "x", "names": ["a.net"]}]},
+            "names no authority, and there are a, b",
+        ),
+    ],
+)
+def test_a_mistake_in_the_options_is_named_with_what_would_work(arguments: dict[str, t.Any], says: str) -> None:
+    with pytest.raises(TlsError) as error:
+        options = task_options(arguments)
+        wanted_identities(options["identities"], authorities=wanted_authorities(options["authorities"]))
+    assert says in str(error.value)
+
+
+def test_ansible_doc_shows_the_same_options_that_the_task_takes() -> None:
+    from ansible_collections.connsec.tls.plugins.modules import pki
+    from ansible_collections.connsec.tls.plugins.plugin_utils import _wanted
+
+    yaml = pytest.importorskip("yaml")
+    options = yaml.safe_load(pki.DOCUMENTATION)["options"]
+    assert set(options) == set(_wanted.TASK_OPTIONS)
+    assert set(options["identities"]["suboptions"]) == set(_wanted.IDENTITY_OPTIONS)
+    assert set(options["authorities"]["suboptions"]) == set(_wanted.AUTHORITY_OPTIONS)
+    assert set(options["store"]["suboptions"]) == set(_wanted.STORE_OPTIONS)
