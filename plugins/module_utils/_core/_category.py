@@ -94,8 +94,8 @@ def categorize(model: Model, pair: Pair) -> Category:
         server_host=_host(model, pair.server),
     )
     found = {respect: rule(ends) for respect, rule in RULES.items()}
-    values = {respect: value for respect, (value, _) in found.items()}
-    return Category(**values, reasons={respect: reason for respect, (_, reason) in found.items()})
+    values = {respect: value for respect, (value, _unused) in found.items()}
+    return Category(**values, reasons={respect: reason for respect, (_unused, reason) in found.items()})
 
 
 def _host(model: Model, instance: Instance) -> Host | None:

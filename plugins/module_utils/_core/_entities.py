@@ -13,6 +13,8 @@ from ._errors import TlsError
 
 Mode = t.Literal["simple", "mutual"]
 MODES: t.Final = ("simple", "mutual")
+#: Stages whose options stand in the client's files; the others' stand in the server's.
+CLIENT_STAGES: t.Final = ("connect", "verify")
 SYSTEMS: t.Final = ("linux", "aix", "solaris", "windows")
 
 
@@ -168,6 +170,12 @@ class Instance:
         """Return ``component@host``."""
         return self.component + "@" + self.host
 
+    @staticmethod
+    def parse(name: str) -> Instance:
+        """Return the instance of this name; neither a component's name nor a host's has an @."""
+        component, _unused, host = name.partition("@")
+        return Instance(component, host)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -185,6 +193,15 @@ class Pair:
     connection: Connection
     dial: str
     blocked: str | None = None
+
+    @property
+    def ends(self) -> tuple[Instance, Instance]:
+        """Return its client and its server."""
+        return self.client, self.server
+
+    def end_of(self, stage: str) -> Instance:
+        """Return the end whose files a stage's options stand in, and whose process a step of it has reload."""
+        return self.client if stage in CLIENT_STAGES else self.server
 
     @property
     def wave(self) -> int:

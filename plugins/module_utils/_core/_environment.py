@@ -349,6 +349,6 @@ TARGETS: t.Final[t.Mapping[str, Target]] = {
     "login": Target("login", _read_login, _write_login, "", "/etc/profile.d/connsec-{owner}.sh", (), True),
     "system": Target("system", _read_file, _write_file, "\"'\\$`#@", "/etc/environment"),
     "unit": Target(
-        "unit", _read_unit, _write_unit, "", "/etc/systemd/system/{unit}.d/connsec.conf", ("[Service]",), True
+        "unit", _read_unit, _write_unit, "", "/etc/systemd/system/{unit}.d/zz-connsec.conf", ("[Service]",), True
     ),
 }

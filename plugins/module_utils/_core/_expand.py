@@ -85,7 +85,7 @@ def _agree(reader: Reader, model: Model, connection: Connection, agreed: set[tup
     if not connection.secure:
         return
     ends, listener = ends_of(model, connection)
-    key = tuple(limits for _, limits in ends)
+    key = tuple(limits for _unused, limits in ends)
     if (not ends and listener.profile == "intermediate") or key in agreed:
         return
     try:

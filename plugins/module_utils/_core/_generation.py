@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
 from ._change import Change
 
@@ -14,35 +15,63 @@ Inputs = t.Mapping[str, t.Any]
 #: What goes into a generation, in the words of a reason; compared in this order.
 _INPUTS: t.Final = (
     ("certificate", "the certificate is another"),
-    ("chain", "the chain is another"),
     ("trust", "the CA list is another"),
+    ("chain", "the chain is another"),
     ("formats", "the formats are others"),
+    ("crl", "the revocation lists are others"),
     ("password", "the keystore password is another"),
 )
 
 
+@dataclass(frozen=True)
+class Drift:
+    """A file that is not as it was installed.
+
+    Attributes:
+        name: the file's name in its generation.
+        seen: a sentence that says what it is instead.
+        repairable: whether only mode or owner differ, so that nothing has to be written again.
+    """
+
+    name: str
+    seen: str
+    repairable: bool = False
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is due for one instance: a generation, or the repair of modes and owners in the current one."""
+
+    change: Change
+    repair: bool = False
+
+
 def plan_generation(
-    name: str, *, installed: t.Mapping[str, t.Any] | None, drift: t.Sequence[str], wanted: Inputs
-) -> Change | None:
-    """Return the change that takes an instance to the wanted material, if one is needed.
+    name: str, *, installed: t.Mapping[str, t.Any] | None, drift: t.Sequence[Drift], wanted: Inputs
+) -> Due | None:
+    """Return what takes an instance to the wanted material, if anything has to.
 
     What went in is compared, not bytes: PKCS#12 differs at each writing.
 
     Args:
         name: the instance, ``component@host``.
         installed: the manifest of its current generation; None if there is none.
-        drift: what is not as it was installed, a sentence a file.
+        drift: the files that are not as they were installed.
         wanted: ``certificate``, ``chain``, ``trust``, ``formats`` and ``password``, as digests and names.
     """
     target = "material %s" % name
-    if installed is None:
-        return Change(target, None, _shown(wanted), "no generation is installed")
-    if drift:
-        return Change(target, _shown(installed.get("inputs") or {}), _shown(wanted), drift[0])
-    found = installed.get("inputs") or {}
+    if installed is None and not drift:
+        return Due(Change(target, None, _shown(wanted), "no generation is installed"))
+    found: Inputs = (installed or {}).get("inputs") or {}
+    for file in drift:
+        if not file.repairable:
+            return Due(Change(target, _shown(found), _shown(wanted), file.seen))
     for key, reason in _INPUTS:
         if _comparable(found.get(key)) != _comparable(wanted.get(key)):
-            return Change(target, _shown(found), _shown(wanted), reason)
+            return Due(Change(target, _shown(found), _shown(wanted), reason))
+    if drift:
+        seen = [file.seen for file in drift]
+        return Due(Change(target, "\n".join(seen), "as it was installed", seen[0]), repair=True)
     return None
 
 
@@ -50,6 +79,6 @@ def _comparable(value: t.Any) -> t.Any:
     return sorted(value) if isinstance(value, (list, tuple)) else value
 
 
-def _shown(inputs: Inputs) -> t.Dict[str, t.Any]:
+def _shown(inputs: Inputs) -> dict[str, t.Any]:
     """Return inputs as a diff may show them: the digest of a password is nobody's business."""
-    return {key: inputs.get(key) for key, _ in _INPUTS if key != "password"}
+    return {key: inputs.get(key) for key, _unused in _INPUTS if key != "password"}

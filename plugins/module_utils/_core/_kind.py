@@ -14,13 +14,18 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ._environment import LIBRARIES, TARGETS
 from ._errors import TlsError
+from ._masked import MASK, is_secret
+from ._model import ModelError, parse_limits
 
 Shape = t.Literal["second_listener", "same_port", "flip"]
 SHAPES: t.Final = ("second_listener", "same_port", "flip")
 #: Stages whose options are read back; ``verify`` is only read: it says that a client checks what it is shown.
 READ_STAGES: t.Final = ("permit", "connect", "verify", "demand", "enforce")
-FORMATS: t.Final = ("pem", "pkcs12", "java")
+FORMATS: t.Final = ("pem", "pkcs12", "java", "crl")
+#: Who edits in a step: the entry point of the kind's role, or the framework, which sets the options that ``reads`` has.
+EDITS: t.Final = ("tasks", "options")
 OPTION_FORMATS: t.Final = ("ini", "conf", "properties")
 
 #: Placeholders that are known only per listener or pair; every other one must be a setting of the kind.
@@ -76,6 +81,11 @@ class Kind:
     settings: t.Mapping[str, Setting]
     declared: t.Mapping[str, t.Any]
 
+    @property
+    def needs_settings(self) -> bool:
+        """Whether its users have to say something before it can be used."""
+        return any(each.required for each in self.settings.values())
+
 
 @dataclass(frozen=True)
 class Option:
@@ -96,6 +106,15 @@ class Option:
         """Where the option stands, for a user."""
         return "%s%s %s" % (self.file, " [%s]" % self.section if self.section else "", self.key)
 
+    @property
+    def shown(self) -> str:
+        """The value that it should have, as a message may show it."""
+        return "absent" if self.value is None else self.masked(self.value)
+
+    def masked(self, value: str) -> str:
+        """Return a value of this option as a message may show it."""
+        return MASK if is_secret(self.key) else "%r" % value
+
 
 @dataclass(frozen=True)
 class InstanceKind:
@@ -111,6 +130,7 @@ class InstanceKind:
     reload: t.Mapping[str, t.Any] = field(default_factory=dict)
     restart: t.Mapping[str, t.Any] = field(default_factory=dict)
     apply: str = "reload"
+    edits: str = "tasks"
     process: t.Mapping[str, t.Any] = field(default_factory=dict)
     interruption: float = 0.0
     limits: t.Mapping[str, t.Any] = field(default_factory=dict)
@@ -130,6 +150,7 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "reload": (dict, {}),
     "restart": (dict, {}),
     "apply": (str, "reload"),
+    "edits": (str, "tasks"),
     "process": (dict, {}),
     "interruption": ((int, float), 0),
     "limits": (dict, {}),
@@ -209,9 +230,12 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         fields[name] = value
     _check_choice(fields["shape"], SHAPES, what="shape", where=where)
     _check_choice(fields["apply"], ("reload", "restart"), what="apply", where=where)
+    _check_choice(fields["edits"], EDITS, what="edits", where=where)
     for entry in fields["formats"]:
         _check_choice(entry, FORMATS, what="formats", where=where)
     reads = {stage: _rows(fields["reads"].get(stage), stage=stage, where=where) for stage in READ_STAGES}
+    _check_environment(fields["environment"], where=where)
+    _check_limits(fields["limits"], where=where)
     return InstanceKind(
         kind=kind.name,
         role=kind.role,
@@ -223,6 +247,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         reload=fields["reload"],
         restart=fields["restart"],
         apply=fields["apply"],
+        edits=fields["edits"],
         process=fields["process"],
         interruption=float(fields["interruption"]),
         limits=fields["limits"],
@@ -299,6 +324,27 @@ def _rows(rows: t.Any, *, stage: str, where: str) -> tuple[t.Mapping[str, t.Any]
         _check_choice(row.get("format") or "ini", OPTION_FORMATS, what="format", where=place)
         checked.append(row)
     return tuple(checked)
+
+
+def _check_environment(asked: t.Mapping[str, t.Any], *, where: str) -> None:
+    """Refuse an environment that names nothing to set it in, or libraries that nobody knows."""
+    if not asked:
+        return
+    known = {"target", "path", "unit", "unit_directory", "libraries", "variables", "paths"}
+    unknown = sorted(set(asked) - known)
+    if unknown:
+        raise KindError("%s.environment has no %r; it has %s" % (where, unknown[0], ", ".join(sorted(known))))
+    _check_choice(asked.get("target"), tuple(TARGETS), what="environment.target", where=where)
+    libraries = tuple(sorted({row.library for row in LIBRARIES}))
+    for library in asked.get("libraries") or ():
+        _check_choice(library, libraries, what="environment.libraries", where=where)
+
+
+def _check_limits(limits: t.Mapping[str, t.Any], *, where: str) -> None:
+    try:
+        parse_limits(limits, "limits")
+    except ModelError as error:
+        raise KindError("%s: %s" % (where, "; ".join(str(error).splitlines()))) from error
 
 
 def _put_in(value: t.Any, settings: t.Mapping[str, t.Any]) -> t.Any:

@@ -1,169 +1,200 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to look at: the request of one host, whose one answer serves all gates; private to this collection."""
+"""What to look at: one request a host, whose one answer serves all gates; private to this collection."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ._entities import Instance, Pair
+from ._holding import variables
 from ._kind import Option
-from ._scene import CLIENT_STAGES, Scene, clear_probe, option_id, tls_probe
-from ._stages import own_sessions, variables
+from ._names import is_ip_address
+from ._observed import HOLD
+from ._scene import Scene, clear_probe, option_id, setting, tls_probe
+from ._sessions import clear_targets, sessions_of, tls_targets
+from ._stages import steps_of
+from ._strangers import listener_id
 
-#: Seconds after which a probe gives up.
+#: Seconds for a probe; between two samples of a watch.
 PROBE_TIMEOUT: t.Final = 5.0
-#: Seconds between two samples of a watch.
 SAMPLE: t.Final = 0.05
-#: Seconds for which a session has to last before it counts as held.
-HOLD: t.Final = 0.3
+
+Request = t.Dict[str, t.Any]
 
 
-def host_request(
-    scene: Scene,
-    host: str,
-    *,
-    instances: t.Iterable[Instance],
-    pairs: t.Iterable[Pair],
-    thorough: bool = False,
-    foreign: t.Mapping[str, str] | None = None,
-) -> dict[str, t.Any]:
-    """Return what ``observe`` is asked on one host.
+class LookPlan:
+    """What is to be looked at, host by host."""
 
-    Args:
-        scene: the model and the kinds.
-        host: the host.
-        instances: the instances whose files, settings and process are wanted; those of other hosts are left out.
-        pairs: the pairs that are probed; only those whose client is on this host.
-        thorough: also try old protocol versions.
-        foreign: a certificate and key of an authority that nobody trusts, to be refused by listeners that demand.
-    """
-    mine = {instance.name: instance for instance in instances if instance.host == host}
-    return {
-        "directory": scene.directories[host],
-        "instances": [_instance(scene, mine[name]) for name in sorted(mine)],
-        "probes": [
-            probe
-            for pair in sorted(pairs, key=lambda pair: pair.id)
-            if pair.client.host == host
-            for probe in _probes(scene, pair, thorough=thorough, foreign=foreign)
-        ],
-    }
+    def __init__(self, scene: Scene, *, token: str) -> None:
+        """Start with nothing.
 
+        Args:
+            scene: the model, and what was seen so far.
+            token: what the answers have to carry, so that none is taken for one to another question.
+        """
+        self._scene = scene
+        self._token = token
+        self._instances: dict[str, dict[str, Instance]] = {}
+        self._probes: dict[str, dict[str, tuple[Pair, bool]]] = {}
+        self._watched: dict[str, list[tuple[Instance, str]]] = {}
+        self._settling: dict[str, dict[str, tuple[Pair, Instance]]] = {}
 
-def watch_of(
-    scene: Scene, host: str, *, listeners: t.Iterable[tuple[Instance, str]], seconds: float
-) -> dict[str, t.Any]:
-    """Return the part of a request that watches the peers of clear listeners of a host for some seconds."""
-    rows = [
-        {
-            "id": listener_id(server, name),
-            "address": _only_address(scene, host),
-            "port": scene.model.components[server.component].listeners[name].port,
+    def see(self, *instances: Instance) -> None:
+        """Look at files, settings, process, sockets and sessions of instances."""
+        for each in instances:
+            self._instances.setdefault(each.host, {})[each.name] = each
+
+    def dial(self, pair: Pair, *, thorough: bool = False) -> None:
+        """Dial a pair's listener as its client does, and in the clear.
+
+        Args:
+            pair: the pair.
+            thorough: also try what has to be refused: old protocol versions, and a foreign authority's certificate.
+                It stays so whoever else asks for the same pair.
+        """
+        probes = self._probes.setdefault(pair.client.host, {})
+        probes[pair.id] = (pair, thorough or (pair.id in probes and probes[pair.id][1]))
+
+    def watch(self, server: Instance, listener: str) -> None:
+        """Watch the peers of a clear listener."""
+        self._watched.setdefault(server.host, []).append((server, listener))
+
+    def settle(self, pair: Pair) -> None:
+        """Wait for the pair's TLS session, and the end of its clear ones, where its sockets or its server can show it.
+
+        That is at the client's host for a second listener, and at the server's for one that lists its sessions.
+        """
+        ends = [pair.client] if self._scene.shape(pair) == "second_listener" else []
+        ends += [pair.server] if self._scene.kinds[pair.server.name].sessions else []
+        self.see(*ends)
+        for end in ends:
+            self._settling.setdefault(end.host, {})["%s %s" % (pair.id, end.name)] = (pair, end)
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts that have something to look at, without those that are lost."""
+        found = {*self._instances, *self._probes, *self._watched, *self._settling}
+        return sorted(found - set(self._scene.lost))
+
+    def requests(self, *, watch: float = 0.0, settle: float = 0.0) -> dict[str, Request]:
+        """Return the request of each host.
+
+        Args:
+            watch: seconds for which listeners are watched.
+            settle: seconds for which is waited at most, on top of what the kinds announce as interruption.
+        """
+        return {host: self._request(host, watch=watch, settle=settle) for host in self.hosts}
+
+    def _request(self, host: str, *, watch: float, settle: float) -> Request:
+        scene = self._scene
+        instances = self._instances.get(host, {})
+        probes = self._probes.get(host, {})
+        request: Request = {
+            "token": self._token,
+            "directory": scene.directories[host],
+            "instances": [self._instance(instances[name]) for name in sorted(instances)],
+            "probes": [row for name in sorted(probes) for row in self._dialled(*probes[name])],
         }
-        for server, name in listeners
-    ]
-    return {"seconds": seconds, "interval": SAMPLE, "listeners": rows}
+        settling = [row for _name, row in sorted(self._settling.get(host, {}).items())]
+        if settling:
+            request["settle"] = [self._settled(pair, end, settle) for pair, end in settling]
+        if host in self._watched:
+            rows = [self._listener(server, name) for server, name in self._watched[host]]
+            request["watch"] = {"seconds": watch, "interval": SAMPLE, "listeners": rows}
+        return request
+
+    def _instance(self, instance: Instance) -> Request:
+        scene = self._scene
+        kind = scene.kinds[instance.name]
+        pairs = scene.pairs_at(instance)
+        return {
+            "name": instance.name,
+            "folder": instance.component,
+            "account": kind.account,
+            "process": dict(kind.process),
+            "environment": environment_place(kind.environment),
+            "variables": variables(scene, instance),
+            "reads": [_option(option) for option in self._options(instance, pairs)],
+            "sessions": dict(kind.sessions) or None,
+            "sockets": any(pair.client == instance for pair in pairs),
+        }
+
+    def _options(self, instance: Instance, pairs: t.Iterable[Pair]) -> list[Option]:
+        """Return every option of every stage that this instance's files may hold, each place once."""
+        found: dict[str, Option] = {}
+        for pair in pairs:
+            for stage in (*steps_of(pair), "verify"):
+                if pair.end_of(stage) == instance:
+                    for option in self._scene.options(stage, pair):
+                        found.setdefault(option_id(option), option)
+        return [found[name] for name in sorted(found)]
+
+    def _dialled(self, pair: Pair, thorough: bool) -> t.Iterator[Request]:
+        scene, listener = self._scene, pair.listener
+        second, mutual = scene.shape(pair) == "second_listener", pair.mode == "mutual"
+        protocol = listener.protocol if scene.shape(pair) == "same_port" else "tls"
+        own = next((each for each in scene.addresses.get(pair.client.host, ()) if is_ip_address(each)), None)
+        common = {"address": pair.dial, "name": pair.dial, "prefer_source": own, "timeout": PROBE_TIMEOUT}
+        paths = scene.paths(pair.client)
+        yield {
+            **common,
+            "id": tls_probe(pair),
+            "tls": True,
+            "protocol": protocol,
+            "port": listener.secure_port if second else listener.port,
+            "trust": paths["trust"],
+            "certificate": paths["fullchain"] if mutual else None,
+            "key": paths["key"] if mutual else None,
+            "demand": mutual,
+            "old_protocols": thorough,
+            "foreign": thorough and mutual,
+        }
+        yield {**common, "id": clear_probe(pair), "tls": False, "protocol": protocol, "port": listener.port}
+
+    def _listener(self, server: Instance, name: str) -> Request:
+        port = self._scene.model.components[server.component].listeners[name].port
+        addresses = sorted(self._scene.addresses_of(server.host))
+        process = dict(self._scene.kinds[server.name].process)
+        return {"id": listener_id(server, name), "addresses": addresses, "port": port, "process": process}
+
+    def _settled(self, pair: Pair, end: Instance, seconds: float) -> Request:
+        """Return what to wait for at an end: a session that lasts for a moment, where the client held one before.
+
+        A handshake that fails also makes a connection, so one that came and went does not do there, unless the server
+        lists what was agreed on.
+        """
+        scene = self._scene
+        before = sessions_of(scene, pair)
+        held = bool(before.clear or before.held)
+        cut = max(scene.kinds[end.name].interruption for end in pair.ends)
+        row: Request = {"seconds": seconds + cut, "instance": end.name}
+        if end == pair.client:
+            hold = HOLD if held and not scene.kinds[pair.server.name].sessions else 0.0
+            present, absent = list(tls_targets(scene, pair)), list(clear_targets(scene, pair))
+            return {**row, "hold": hold, "present": present, "absent": absent}
+        peers = sorted(scene.addresses_of(pair.client.host)) if held else []
+        return {**row, "hold": HOLD if held else 0.0, "listed": peers, "listener": pair.listener.name}
 
 
-def listener_id(server: Instance, name: str) -> str:
-    """Return how a watch calls a listener: ``component.listener@host``."""
-    return "%s.%s@%s" % (server.component, name, server.host)
+def is_on_tls(scene: Scene, pair: Pair) -> bool:
+    """Return whether the pair's client is set to use TLS, so that a session of it is worth waiting for."""
+    found = setting(scene, "connect", pair)
+    return found.declared and found.is_made
 
 
-def settle_rows(scene: Scene, pairs: t.Iterable[Pair], *, host: str, seconds: float) -> list[dict[str, t.Any]]:
-    """Return what to wait for after clients were switched: a TLS session of each, and no clear one.
-
-    The client's host sees it in the client's own sockets; on one port the server has to list its sessions. A client
-    that held a session before has to hold one for a moment: a handshake that fails also makes a connection.
-    """
-    rows = []
-    for pair in pairs:
-        if scene.shape(pair) == "second_listener" and pair.client.host == host:
-            targets = sorted({pair.dial, *scene.addresses.get(pair.server.host, ())})
-            rows.append(
-                {
-                    "instance": pair.client.name,
-                    "present": ["%s:%s" % (address, pair.listener.secure_port) for address in targets],
-                    "absent": ["%s:%s" % (address, pair.listener.port) for address in targets],
-                    "hold": HOLD if any(own_sessions(scene, pair)) else 0.0,
-                    "seconds": seconds,
-                }
-            )
-    return rows
+def environment_place(environment: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
+    """Return where an instance's environment is set: what gives it to the process, and in which file."""
+    place = {name: environment[name] for name in ("target", "path", "unit", "unit_directory") if environment.get(name)}
+    return place or None
 
 
-def _instance(scene: Scene, instance: Instance) -> dict[str, t.Any]:
-    kind = scene.kinds[instance.name]
-    environment = kind.environment
+def _option(option: Option) -> Request:
     return {
-        "name": instance.name,
-        "folder": instance.component,
-        "account": kind.account,
-        "process": dict(kind.process),
-        "environment": {key: value for key, value in environment.items() if key != "variables"} or None,
-        "variables": variables(scene, instance) if environment else {},
-        "reads": [
-            {"id": option_id(o), "file": o.file, "format": o.format, "section": o.section, "key": o.key}
-            for o in _options(scene, instance)
-        ],
-        "sessions": dict(kind.sessions) or None,
-        "sockets": any(pair.client.name == instance.name for pair in scene.pairs_at(instance)),
+        "id": option_id(option),
+        "file": option.file,
+        "format": option.format,
+        "section": option.section,
+        "key": option.key,
     }
-
-
-def _options(scene: Scene, instance: Instance) -> list[Option]:
-    """Return every option of every stage that this instance's files may hold, each place once."""
-    found: dict[str, Option] = {}
-    for pair in scene.pairs_at(instance):
-        stages = []
-        if pair.server.name == instance.name:
-            stages += ["permit", "enforce"] + (["demand"] if pair.mode == "mutual" else [])
-        if pair.client.name == instance.name:
-            stages += CLIENT_STAGES
-        for stage in stages:
-            for option in scene.options(stage, pair):
-                found.setdefault(option_id(option), option)
-    return [found[name] for name in sorted(found)]
-
-
-def _probes(
-    scene: Scene, pair: Pair, *, thorough: bool, foreign: t.Mapping[str, str] | None
-) -> t.Iterator[dict[str, t.Any]]:
-    shape = scene.shape(pair)
-    listener = pair.listener
-    protocol = listener.protocol if shape == "same_port" else "tls"
-    common = {
-        "address": pair.dial,
-        "name": pair.dial,
-        "source": _only_address(scene, pair.client.host),
-        "timeout": PROBE_TIMEOUT,
-    }
-    paths = scene.paths(pair.client)
-    mutual = pair.mode == "mutual"
-    yield {
-        **common,
-        "id": tls_probe(pair),
-        "tls": True,
-        "protocol": protocol,
-        "port": listener.secure_port if shape == "second_listener" else listener.port,
-        "trust": paths["trust"],
-        "certificate": paths["fullchain"] if mutual else None,
-        "key": paths["key"] if mutual else None,
-        "demand": mutual,
-        "old_protocols": thorough,
-        **({"foreign": dict(foreign)} if foreign and mutual else {}),
-    }
-    yield {
-        **common,
-        "id": clear_probe(pair),
-        "tls": False,
-        "protocol": listener.protocol if shape == "same_port" else "tls",
-        "port": listener.port,
-    }
-
-
-def _only_address(scene: Scene, host: str) -> str | None:
-    addresses = scene.addresses.get(host, ())
-    return addresses[0] if addresses else None

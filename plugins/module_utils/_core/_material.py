@@ -1,27 +1,25 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which authorities and identities are wanted, and which of them must be issued and why; private to this collection."""
+"""Authorities and identities, as they are wanted and as the store has them; private to this collection."""
 
 from __future__ import annotations
 
-import hashlib
 import typing as t
 from dataclasses import dataclass
 
-from ._change import Change
 from ._errors import TlsError
 from ._names import authority_name, endpoint_name, identity_name
 
 Usage = str  # one of USAGES; a plain str, because it comes from users' files
 USAGES = ("client", "server")
-FORMATS = ("java", "pem", "pkcs12")
+FORMATS = ("crl", "java", "pem", "pkcs12")
 IDENTITY_KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 AUTHORITY_KEY_TYPES = ("ec-p384", "rsa-4096")
 
 DAY = 86400
 LONGEST_DAYS = 199  # CA/Browser Forum BR 6.3.2: at most 200 days from 2026-03-15, 199 recommended
-ISSUING_SIGNS_FOR = 1095 * DAY  # SP 800-57 part 1, table 1: a signature key is used for one to three years
+_IDENTITY = "identity "
 NOT_ISSUED_YET = "not issued yet"
 """Stands for a fingerprint in check mode, where a certificate would be issued and is not."""
 
@@ -118,7 +116,10 @@ class WantedIdentity:
 
 @dataclass(frozen=True)
 class IdentityInfo:
-    """What is public about an identity in the store; times are seconds since 1970, digests hexadecimal SHA-256."""
+    """What is public about an identity in the store; times are seconds since 1970, digests hexadecimal SHA-256.
+
+    ``chain_not_after`` is the first moment at which anything of it ends: its certificate, its issuer's, or the root's.
+    """
 
     name: str
     authority: str
@@ -132,6 +133,7 @@ class IdentityInfo:
     spki_sha256: str
     issuer: str
     chain_sha256: tuple[str, ...]
+    chain_not_after: int
     common_name: str
 
     def to_json(self) -> dict[str, t.Any]:
@@ -184,19 +186,19 @@ class AuthorityInfo:
         }
 
 
-def renewal_at(name: str, *, not_before: int, not_after: int) -> int:
-    """Return when an identity is due: two thirds of its life, and up to a fiftieth later, always the same for a name.
-
-    The small delay keeps thousands of identities that were issued in one batch from being due in one second for ever.
-    """
-    life = not_after - not_before + 1
-    spread = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    return not_before + life * 2 // 3 + life * spread // (50 << 32)
+def identity_target(name: str) -> str:
+    """Return the logical name of an identity in changes."""
+    return _IDENTITY + name
 
 
-def _difference(found: t.Sequence[str], wanted: t.Sequence[str]) -> str:
-    added = ["+" + name for name in sorted(set(wanted) - set(found))]
-    return " ".join(added + ["-" + name for name in sorted(set(found) - set(wanted))])
+def identity_of(target: str) -> str | None:
+    """Return the name of the identity that a change is about, or None where it is about an authority."""
+    return target[len(_IDENTITY) :] if target.startswith(_IDENTITY) else None
+
+
+def authority_target(name: str, part: str) -> str:
+    """Return the logical name of a part of an authority in changes: ``root``, ``issuing``, ``root CRL``, ..."""
+    return "authority %s %s" % (name, part)
 
 
 def common_name_of(wanted: WantedIdentity) -> str:
@@ -209,120 +211,3 @@ def common_name_of(wanted: WantedIdentity) -> str:
 
 def _is_address(name: str) -> bool:
     return ":" in name or name.replace(".", "").isdigit()
-
-
-def _reason_to_issue(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> str | None:
-    if found is None:
-        return "no certificate yet"
-    if found.names != wanted.names:
-        return "names differ: " + _difference(found.names, wanted.names)
-    if found.usages != wanted.usages:
-        return "usages differ: " + _difference(found.usages, wanted.usages)
-    if found.key_type != wanted.key_type:
-        return "key type is %s, planned %s" % (found.key_type, wanted.key_type)
-    if not found.authority:
-        return "its issuer is not in the store"
-    if found.authority != wanted.authority:
-        return "issuer is authority %s, planned %s" % (found.authority, wanted.authority)
-    if found.common_name != common_name_of(wanted):
-        return "common name is %r, planned %r" % (found.common_name, common_name_of(wanted))
-    if now > found.not_after:
-        return "it has expired"
-    if now >= renewal_at(wanted.name, not_before=found.not_before, not_after=found.not_after):
-        return "two thirds of its life have passed"
-    return None
-
-
-def plan_identity(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> Change | None:
-    """Return the change that takes an identity from what was ``found`` to what is ``wanted``, if one is needed.
-
-    Formats are no reason: every format is made from the same key and certificate when a host is given them.
-    """
-    reason = _reason_to_issue(wanted, found=found, now=now)
-    if reason is None:
-        return None
-    before = found and {
-        "authority": found.authority,
-        "key_type": found.key_type,
-        "names": list(found.names),
-        "usages": list(found.usages),
-    }
-    after = {
-        "authority": wanted.authority,
-        "key_type": wanted.key_type,
-        "names": list(wanted.names),
-        "usages": list(wanted.usages),
-    }
-    return Change(identity_target(wanted.name), before, after, reason)
-
-
-def identity_target(name: str) -> str:
-    """Return the logical name of an identity in changes."""
-    return "identity " + name
-
-
-def authority_target(name: str, part: str) -> str:
-    """Return the logical name of a part of an authority in changes: ``root``, ``issuing``, ``root CRL``, ..."""
-    return "authority %s %s" % (name, part)
-
-
-def _reason_for_issuing(issuing: CaInfo, *, now: int) -> str | None:
-    if now > issuing.not_after:
-        return "it has expired"
-    if now >= issuing.not_before + ISSUING_SIGNS_FOR:
-        return "its key has signed for three years"
-    if now >= issuing.not_before + (issuing.not_after - issuing.not_before) * 2 // 3:
-        return "two thirds of its life have passed"
-    return None
-
-
-def _reason_for_crl(crl: CrlInfo | None, *, now: int) -> str | None:
-    if crl is None:
-        return "no list yet"
-    if now >= crl.this_update + (crl.next_update - crl.this_update) // 2:
-        return "half of its life has passed"
-    return None
-
-
-def plan_authority(wanted: WantedAuthority, *, found: AuthorityInfo, now: int) -> tuple[Change, ...]:
-    """Return the changes that an authority needs: a root, an issuing authority, and their revocation lists.
-
-    A root is made once; to replace it is a rotation, which is planned apart. A new issuing authority leaves the trust
-    of receivers as it is, and the identities of the one before stay valid until their own renewal.
-    """
-    made = {"key_type": wanted.key_type, "organization": wanted.organization}
-    changes = []
-    if found.root is None:
-        after = {**made, "days": wanted.root_days}
-        changes.append(Change(authority_target(wanted.name, "root"), None, after, "no certificate yet"))
-    newest = found.issuing[-1] if found.issuing and found.root else None
-    issuing_reason = _reason_for_issuing(newest, now=now) if newest else "no certificate yet"
-    if issuing_reason:
-        before = newest and {"number": newest.number}
-        after = {**made, "days": wanted.issuing_days}
-        changes.append(Change(authority_target(wanted.name, "issuing"), before, after, issuing_reason))
-    lists = [("root CRL", found.root.crl if found.root else None)]
-    lists.append(("issuing CRL", None if issuing_reason or newest is None else newest.crl))
-    older = found.issuing if issuing_reason else found.issuing[:-1]
-    lists += [("issuing %d CRL" % ca.number, ca.crl) for ca in older if found.root and now <= ca.not_after]
-    for part, crl in lists:
-        crl_reason = _reason_for_crl(crl, now=now)
-        if crl_reason:
-            changes.append(Change(authority_target(wanted.name, part), None, "a current list", crl_reason))
-    return tuple(changes)
-
-
-def notes_on_authority(wanted: WantedAuthority, *, found: AuthorityInfo, now: int) -> tuple[str, ...]:
-    """Return what somebody should know about an authority although nothing can be done about it in this run."""
-    if found.root is None:
-        return ()
-    notes = []
-    if found.root.key_type != wanted.key_type:
-        notes.append(
-            "authority %s has %s keys and %s is planned; this needs a rotation, so it stays as it is"
-            % (wanted.name, found.root.key_type, wanted.key_type)
-        )
-    if now > found.root.not_after - 730 * DAY and wanted.root_days > 730:
-        left = max(0, (found.root.not_after - now) // DAY)
-        notes.append("the root of authority %s ends in %d days; plan its rotation" % (wanted.name, left))
-    return tuple(notes)

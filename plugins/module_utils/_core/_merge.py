@@ -7,61 +7,88 @@ from __future__ import annotations
 
 import difflib
 import typing as t
+from dataclasses import dataclass
 
 from ._errors import TlsError
+from ._masked import masked
 
 
 class Conflict(TlsError):
     """Somebody edited the very lines that we changed, so our change cannot be taken out."""
 
 
-def undo(before: str, after: str, current: str) -> str:
+@dataclass(frozen=True, order=True)
+class _Edit:
+    """Lines ``low`` to ``high`` of the ancestor become ``new``."""
+
+    low: int
+    high: int
+    new: tuple[str, ...]
+
+    def meets(self, other: _Edit) -> bool:
+        """Return whether both touch the same lines; two insertions at one place do as well."""
+        if self.low == self.high and other.low == other.high:
+            return self.low == other.low
+        return self.low < other.high and other.low < self.high
+
+
+def undo(before: str, after: str, current: str, *, ours_wins: bool = False) -> str:
     """Return ``current`` with our change from ``before`` to ``after`` taken out, and every other edit kept.
 
     It is the three-way merge of diff3 with ``after`` as the common ancestor: our reverse on one side, theirs on the
     other. Where both touch a line, nobody can know what is right.
 
+    Args:
+        before, after: what we changed.
+        current: what the file holds now.
+        ours_wins: whether the lines from ``before`` are taken where both touched them, and theirs are dropped.
+
     Raises:
-        Conflict: the lines that we changed were changed again; the message names them.
+        Conflict: the lines that we changed were changed again; the message shows them, secrets masked.
     """
     if current == after:
         return before
-    base, ours, theirs = (text.splitlines(keepends=True) for text in (after, before, current))
-    our_edits = _edits(base, ours)
-    their_edits = _edits(base, theirs)
-    for low, high, _new in our_edits:
-        for their_low, their_high, _their_new in their_edits:
-            if _meet(low, high, their_low, their_high):
-                found = "".join(theirs[_shift(their_edits, their_low) :][:3]) or "(taken out)"
-                raise Conflict(
-                    "line %d was changed since our step, from %r; it is now near %r"
-                    % (low + 1, "".join(base[low:high]), found)
-                )
+    base = _lines(after)
+    ours, theirs = _edits(base, _lines(before)), _edits(base, _lines(current))
+    kept = []
+    for edit in theirs:
+        met = [mine for mine in ours if mine.meets(edit) and mine != edit]
+        if met and not ours_wins:
+            raise Conflict(_said(base, met[0], edit))
+        if not met and edit not in ours:
+            kept.append(edit)
     merged: list[str] = []
     at = 0
-    for low, high, new in sorted([*our_edits, *their_edits]):
-        merged += base[at:low]
-        merged += new
-        at = high
-    return "".join(merged + base[at:])
+    for edit in sorted([*ours, *kept]):
+        merged += base[at : edit.low]
+        merged += edit.new
+        at = edit.high
+    return _joined(merged + base[at:])
 
 
-Edit = t.Tuple[int, int, t.List[str]]
-
-
-def _edits(base: t.Sequence[str], other: t.Sequence[str]) -> list[Edit]:
-    """Return what leads from base to other: lines ``low`` to ``high`` of base become new ones."""
+def _edits(base: t.Sequence[str], other: t.Sequence[str]) -> list[_Edit]:
     matcher = difflib.SequenceMatcher(None, base, other, autojunk=False)
-    return [(i, j, list(other[k:m])) for tag, i, j, k, m in matcher.get_opcodes() if tag != "equal"]
+    return [_Edit(i, j, tuple(other[k:m])) for tag, i, j, k, m in matcher.get_opcodes() if tag != "equal"]
 
 
-def _meet(low: int, high: int, other_low: int, other_high: int) -> bool:
-    """Return whether two edits touch the same lines; two insertions at one place do as well."""
-    if low == high and other_low == other_high:
-        return low == other_low
-    return low < other_high and other_low < high
+def _lines(text: str) -> list[str]:
+    """Return the lines with their ends; only line feeds end one."""
+    lines = text.split("\n")
+    return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
-def _shift(edits: t.Sequence[Edit], line: int) -> int:
-    """Return where a line of base stands in the text that the edits make."""
-    return line + sum(len(new) - (high - low) for low, high, new in edits if high <= line)
+def _joined(lines: t.Sequence[str]) -> str:
+    """Return the text; a line that was the last one, and had no end, gets that of the line which comes behind it."""
+    ends = ["\r\n" if line.endswith("\r\n") else "\n" for line in lines[1:]]
+    return "".join([line if line.endswith("\n") else line + end for line, end in zip(lines, ends)] + list(lines[-1:]))
+
+
+def _said(base: t.Sequence[str], ours: _Edit, theirs: _Edit) -> str:
+    low, high = min(ours.low, theirs.low), max(ours.high, theirs.high)
+    left = _shown("-", base[low:high])
+    found = _shown("+", [*base[low : theirs.low], *theirs.new, *base[theirs.high : high]])
+    return "line %d was changed again since: %s" % (low + 1, "; ".join([*left, *found]) or "lines were taken out")
+
+
+def _shown(sign: str, lines: t.Sequence[str]) -> list[str]:
+    return [sign + masked(line.rstrip("\r\n")) for line in lines[:5]]

@@ -6,40 +6,12 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ._entities import Instance, Listener, Model, Pair
+from ._entities import CLIENT_STAGES, Instance, Listener, Model, Pair
 from ._kind import InstanceKind, KindError, Option, expand
-
-Observed = t.Mapping[str, t.Any]
-
-#: Stages whose options stand in the client's files; the others' stand in the server's.
-CLIENT_STAGES: t.Final = ("connect", "verify")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one gate expected and what it saw.
-
-    Attributes:
-        gate: the stage that this gate guards, or ``reach`` where nobody could look.
-        holds: whether the stage holds.
-        expected: what had to be seen.
-        seen: what was seen.
-        todo: what somebody should do about it; empty where it holds.
-        security: ``clear``, ``tls_unverified``, ``verified`` or ``mutual``; empty where the gate says nothing about it.
-        live: whether it was seen on live traffic; a probe or a setting read back leaves it ``unexercised``.
-        fault: a short word for what is wrong, for rules; empty where it holds.
-    """
-
-    gate: str
-    holds: bool
-    expected: str
-    seen: str
-    todo: str = ""
-    security: str = ""
-    live: bool = False
-    fault: str = ""
+from ._names import is_ip_address
+from ._observed import NOT_DIALLED, UNSEEN, SeenHost, SeenInstance, SeenProbe
 
 
 @dataclass(frozen=True)
@@ -51,7 +23,8 @@ class Wanted:
         certificate: SHA-256 of that identity's certificate; None while it is not issued.
         authorities: names of the authorities that it trusts.
         trust: SHA-256 of their root certificates; None while they are not made.
-        formats: the formats that its kind reads.
+        formats: the formats that its kind reads, and ``pem``.
+        due: why the certificate is about to be another one; empty if it is not.
     """
 
     identity: str | None
@@ -59,11 +32,12 @@ class Wanted:
     authorities: tuple[str, ...]
     trust: tuple[str, ...] | None
     formats: tuple[str, ...]
+    due: str = ""
 
     @property
-    def complete(self) -> bool:
-        """Whether everything that it names has been made."""
-        return self.trust is not None and (self.identity is None or self.certificate is not None)
+    def is_issued(self) -> bool:
+        """Whether the identity that it names, if it names one, has its certificate."""
+        return self.identity is None or self.certificate is not None
 
 
 @dataclass(frozen=True)
@@ -71,10 +45,14 @@ class Scene:
     """The model, what is wanted of it, and what was seen of it.
 
     Attributes:
-        kinds, wanted, instances: by instance name.
-        addresses, directories, lost: by host; ``lost`` says why a host could not be looked at.
+        kinds, wanted: by instance name.
+        instances: what was seen of them; those at which nobody looked are not in it.
+        addresses, directories, lost: by host; ``lost`` says why a host could not be worked on.
+        hosts: what hosts showed of themselves.
         probes: by probe name.
-        remembered: the stage of each pair as the ledger has it, where nobody looked (``tls_observe: false``).
+        recorded: the stage of each pair that the ledger has.
+        highest: the furthest stage of each pair that the ledger has and nobody went back from.
+        looked: whether anybody looks in this run; without, the ledger is all that is known.
         check_mode: whether nothing is to be changed, so that gates have nothing to look at.
     """
 
@@ -83,33 +61,60 @@ class Scene:
     wanted: t.Mapping[str, Wanted]
     addresses: t.Mapping[str, tuple[str, ...]]
     directories: t.Mapping[str, str]
-    instances: t.Mapping[str, Observed] = field(default_factory=dict)
-    probes: t.Mapping[str, Observed] = field(default_factory=dict)
+    instances: t.Mapping[str, SeenInstance] = field(default_factory=dict)
+    probes: t.Mapping[str, SeenProbe] = field(default_factory=dict)
     lost: t.Mapping[str, str] = field(default_factory=dict)
-    remembered: t.Mapping[str, str] | None = None
+    hosts: t.Mapping[str, SeenHost] = field(default_factory=dict)
+    recorded: t.Mapping[str, str] = field(default_factory=dict)
+    highest: t.Mapping[str, str] = field(default_factory=dict)
+    looked: bool = True
     check_mode: bool = False
 
-    def seeing(
-        self, *, instances: t.Mapping[str, Observed], probes: t.Mapping[str, Observed], lost: t.Mapping[str, str]
-    ) -> Scene:
-        """Return the scene with newer observations over the older ones."""
-        return replace(
-            self,
-            instances={**self.instances, **instances},
-            probes={**self.probes, **probes},
-            lost={**self.lost, **lost},
-        )
+    # what was seen
+
+    def seen(self, instance: Instance) -> SeenInstance:
+        """Return what was seen of an instance."""
+        return self.instances.get(instance.name, UNSEEN)
+
+    def host(self, name: str) -> SeenHost:
+        """Return what a host showed of itself."""
+        return self.hosts.get(name, SeenHost())
+
+    def tls(self, pair: Pair) -> SeenProbe:
+        """Return what the client's host saw when it dialled the listener over TLS."""
+        return self.probes.get(tls_probe(pair), NOT_DIALLED)
+
+    def clear(self, pair: Pair) -> SeenProbe:
+        """Return what the client's host saw when it dialled the listener in the clear."""
+        return self.probes.get(clear_probe(pair), NOT_DIALLED)
+
+    # what is known
 
     def shape(self, pair: Pair) -> str:
         """Return the shape of the pair's listener."""
         return self.kinds[pair.server.name].shape
 
-    def pairs_at(self, instance: Instance) -> t.Sequence[Pair]:
+    def pairs_at(self, instance: Instance) -> list[Pair]:
         """Return the pairs that have this instance at one of their ends and are not blocked."""
-        found = list(self.model.pairs_of_client(instance.name))
-        for name in self.model.components[instance.component].listeners:
-            found += self.model.pairs_of_listener(instance.name, name)
+        return [pair for pair in self.model.pairs_of_client(instance.name) if not pair.blocked] + self.served(instance)
+
+    def served(self, instance: Instance) -> list[Pair]:
+        """Return the pairs of all listeners of an instance that are not blocked."""
+        names = self.model.components[instance.component].listeners
+        found = (pair for name in names for pair in self.model.pairs_of_listener(instance.name, name))
         return [pair for pair in found if not pair.blocked]
+
+    def address(self, host: str) -> str:
+        """Return the host's first address, else its name."""
+        addresses = self.addresses.get(host, ())
+        return addresses[0] if addresses else host
+
+    def addresses_of(self, host: str) -> frozenset[str]:
+        """Return the IP addresses that a host has: those of the model, and those that it was seen to have."""
+        named = (address for address in self.addresses.get(host, ()) if is_ip_address(address))
+        return frozenset((*named, *self.host(host).addresses))
+
+    # the words of options
 
     def paths(self, instance: Instance) -> dict[str, str]:
         """Return where the instance finds its material: fixed names below its own folder."""
@@ -154,11 +159,6 @@ class Scene:
             "address": self.address(pair.client.host),
         }
 
-    def address(self, host: str) -> str:
-        """Return the host's first address, else its name."""
-        addresses = self.addresses.get(host, ())
-        return addresses[0] if addresses else host
-
     def options(self, stage: str, pair: Pair) -> tuple[Option, ...]:
         """Return the options that a stage asks for at this pair: the client's for ``connect``, else the server's."""
         if stage in CLIENT_STAGES:
@@ -190,16 +190,39 @@ def clear_probe(pair: Pair) -> str:
 _LATER: t.Final = {"permit": ("permit", "demand", "enforce"), "demand": ("demand", "enforce"), "enforce": ("enforce",)}
 
 
-def unset(scene: Scene, stage: str, pair: Pair) -> tuple[Option, ...]:
-    """Return the options of a stage that the host's files do not hold; a later stage's value in their place counts."""
-    instance = pair.client if stage in CLIENT_STAGES else pair.server
-    reads: t.Mapping[str, t.Any] = scene.instances.get(instance.name, {}).get("reads", {})
+@dataclass(frozen=True)
+class Setting:
+    """How the options of a stage stand at a pair.
+
+    Attributes:
+        differs: those that hold something else than they should.
+        unread: those of which nobody knows what they hold.
+        declared: whether the stage asks for any.
+    """
+
+    differs: tuple[Option, ...] = ()
+    unread: tuple[Option, ...] = ()
+    declared: bool = True
+
+    @property
+    def is_made(self) -> bool:
+        """Whether all of them are known to be as they should."""
+        return not (self.differs or self.unread)
+
+    @property
+    def missing(self) -> tuple[Option, ...]:
+        """Those that a step has to write."""
+        return (*self.differs, *self.unread)
+
+
+def setting(scene: Scene, stage: str, pair: Pair) -> Setting:
+    """Return how the options of a stage stand; a later stage's value in the place of an earlier one's counts."""
+    reads = scene.seen(pair.end_of(stage)).reads
     accepted: dict[str, set[str | None]] = {}
     for later in _LATER.get(stage, (stage,)):
         for option in scene.options(later, pair):
             accepted.setdefault(option_id(option), set()).add(option.value)
-    return tuple(
-        option
-        for option in scene.options(stage, pair)
-        if option_id(option) not in reads or reads[option_id(option)] not in accepted[option_id(option)]
-    )
+    asked = scene.options(stage, pair)
+    unread = tuple(option for option in asked if option_id(option) not in reads)
+    differs = (o for o in asked if option_id(o) in reads and reads[option_id(o)] not in accepted[option_id(o)])
+    return Setting(tuple(differs), unread, bool(asked))

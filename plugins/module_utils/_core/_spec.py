@@ -1,108 +1,94 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A step in the words that its host needs: what to edit, test, apply and wait for; private to this collection."""
+"""A step on its host, as the engine describes it; private to this collection."""
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
+from dataclasses import dataclass, field
 
-from ._entities import Pair
-from ._kind import InstanceKind, Option
-from ._plan import Step
-from ._scene import Scene, clear_probe, option_id, tls_probe, unset
+from ._errors import TlsError
 
-_FLIP_STAGES: t.Final = ("permit", "demand", "enforce")
+Json = t.Mapping[str, t.Any]
+
+#: What is asked of a host at once; ``tasks`` where the entry point of a kind's role comes in between.
+State = t.Literal["begin", "finish", "whole", "reverse", "forget", "tasks"]
+STATES: t.Final = ("begin", "finish", "whole", "reverse", "forget")
 
 
-def step_spec(scene: Scene, step: Step) -> dict[str, t.Any]:
-    """Return the step as plain data: the ``tls_step`` of a kind's entry point, and what surrounds it.
+class SpecRefused(TlsError):
+    """A step is not described as a step is."""
 
-    ``edits`` holds what the kind declares for this stage and the host's files do not hold yet, by file.
+
+@dataclass(frozen=True)
+class StepSpec:
+    """A step on its host.
+
+    Attributes:
+        state: which part of it is asked for.
+        id, stage, target, reason, of, pairs: as of the step.
+        instance, component, host: whose it is.
+        directory, folder: the host's folder of ours, and the instance's in it.
+        listeners: for a kind's entry point, the listeners that it is about.
+        paths: where the instance finds its material.
+        role: the kind's role.
+        edits: options to set, by file: ``path``, ``format`` and ``options``.
+        files: the files that the kind may edit.
+        test: the configuration test, as arguments.
+        apply: ``reload`` or ``restart``.
+        reload, restart: how that is done.
+        process: how its process is found.
+        wait_for: ports that have to be open or closed once the process has taken its configuration.
+        interruption: seconds that it may take on top of what is usual.
+        own: for a reverse, whether the run that takes the step back has begun it as well.
     """
-    kind = scene.kinds[step.instance.name]
-    pairs = [scene.model.pair(name) for name in step.pairs]
-    return {
-        "id": step.id,
-        "stage": step.stage,
-        "instance": step.instance.name,
-        "component": step.instance.component,
-        "host": step.instance.host,
-        "target": step.target,
-        "of": list(step.of),
-        "pairs": list(step.pairs),
-        "listeners": sorted({pair.listener.name for pair in pairs}) if step.stage != "connect" else [],
-        "reason": step.reason,
-        "reverse": step.reverse,
-        "role": kind.role,
-        "edits": [] if step.reverse or step.stage == "load" else _edits(scene, step, pairs),
-        "paths": scene.paths(step.instance),
-        "directory": scene.directories[step.instance.host],
-        "folder": step.instance.component,
-        "files": list(kind.files),
-        "test": list(kind.test),
-        "reload": dict(kind.reload),
-        "restart": dict(kind.restart),
-        "process": dict(kind.process),
-        "apply": _apply(kind, step),
-        "wait_for": _wait_for(scene, step, pairs),
-        "interruption": kind.interruption,
-    }
 
+    state: State
+    id: str
+    stage: str
+    target: str
+    reason: str
+    instance: str
+    component: str
+    host: str
+    directory: str
+    folder: str
+    of: t.Sequence[str] = ()
+    pairs: t.Sequence[str] = ()
+    listeners: t.Sequence[str] = ()
+    paths: t.Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    edits: t.Sequence[Json] = ()
+    files: t.Sequence[str] = ()
+    test: t.Sequence[str] = ()
+    apply: str = "reload"
+    reload: Json = field(default_factory=dict)
+    restart: Json = field(default_factory=dict)
+    process: Json = field(default_factory=dict)
+    wait_for: t.Sequence[Json] = ()
+    interruption: float = 0.0
+    own: bool = False
 
-def _apply(kind: InstanceKind, step: Step) -> str:
-    if step.apply == "restart" and kind.restart:
-        return "restart"
-    return kind.apply
+    def to_json(self) -> dict[str, t.Any]:
+        """Return it as plain data."""
+        return dataclasses.asdict(self)
 
+    @staticmethod
+    def parse(data: Json) -> StepSpec:
+        """Return the step that was written as ``data``.
 
-def _edits(scene: Scene, step: Step, pairs: t.Sequence[Pair]) -> list[dict[str, t.Any]]:
-    places: dict[str, Option] = {}
-    for pair in pairs:
-        flip = scene.shape(pair) == "flip" and step.stage == "enforce"
-        stages = [s for s in _FLIP_STAGES if s != "demand" or pair.mode == "mutual"] if flip else [step.stage]
-        for stage in stages:
-            for option in unset(scene, stage, pair):
-                places[option_id(option)] = option
-    files: dict[tuple[str, str], list[Option]] = {}
-    for option in places.values():
-        files.setdefault((option.file, option.format), []).append(option)
-    return [
-        {"path": path, "format": form, "options": [_option(option) for option in options]}
-        for (path, form), options in sorted(files.items())
-    ]
-
-
-def _option(option: Option) -> dict[str, t.Any]:
-    row: dict[str, t.Any] = {"section": option.section, "key": option.key}
-    if option.value is None:
-        row["state"] = "absent"
-    else:
-        row["value"] = option.value
-    return row
-
-
-def _wait_for(scene: Scene, step: Step, pairs: t.Sequence[Pair]) -> list[dict[str, t.Any]]:
-    """Return which ports have to be open, or closed, once the process has taken its configuration."""
-    wanted: dict[tuple[str, int], bool] = {}
-    for pair in pairs:
-        if pair.server.name != step.instance.name:
-            continue
-        address, port, secure = scene.address(pair.server.host), pair.listener.port, pair.listener.secure_port
-        if scene.shape(pair) != "second_listener":
-            wanted[address, port] = True
-            continue
-        answered = {
-            port: scene.probes.get(clear_probe(pair), {}).get("outcome") == "clear",
-            secure: scene.probes.get(tls_probe(pair), {}).get("outcome") == "tls",
-        }
-        if step.stage == "permit" and not step.reverse:
-            answered[secure] = True
-        if step.stage == "enforce":
-            answered[port] = step.reverse
-        if step.stage == "permit" and step.reverse:
-            answered[secure] = False
-        for number, open_ in answered.items():
-            if number is not None and (open_ or (number == port and step.stage == "enforce")):
-                wanted[address, number] = open_
-    return [{"address": address, "port": port, "open": open_} for (address, port), open_ in sorted(wanted.items())]
+        Raises:
+            SpecRefused: something that every step has is missing, or there is something that no step has.
+        """
+        fields, nothing = dataclasses.fields(StepSpec), dataclasses.MISSING
+        needed = [each.name for each in fields if each.default is nothing and each.default_factory is nothing]
+        missing = [name for name in needed if data.get(name) is None]
+        unknown = sorted(set(data) - {each.name for each in fields})
+        if missing or unknown:
+            what = "has no %s" % missing[0] if missing else "knows no %r" % unknown[0]
+            raise SpecRefused("a step %s; every step has %s" % (what, ", ".join(needed)))
+        if data["state"] not in STATES:
+            raise SpecRefused("a step's state is %r; it is one of %s" % (data["state"], ", ".join(STATES)))
+        return StepSpec(**data)

@@ -4,7 +4,7 @@
 """The stage table: where a pair of instances stands, seen from what the fleet shows; private to this collection.
 
 Each stage has one gate. A pair stands at the last stage up to which all gates hold. A gate reads observations only:
-it never knows what a task claimed.
+it never knows what a task claimed, and what could not be seen does not hold.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ from __future__ import annotations
 import typing as t
 
 from ._entities import Instance, Pair
-from ._scene import Evidence, Scene, clear_probe, tls_probe, unset
+from ._evidence import Evidence, Fault, fails, holds
+from ._holding import has_old_material, hides_environment, lacks_environment, lacks_variable, material_fault
+from ._scene import Scene, option_id, setting
+from ._sessions import presented_by, sessions_of
 
 STAGES: t.Final = ("plain", "trusted", "presented", "permissive", "switched", "demanded", "enforced")
 
-#: Outcomes of a plaintext probe that mean: nobody answers in the clear here.
-REFUSED: t.Final = ("refused", "closed", "reset", "alert", "tls")
+#: The stage that a pair has reached once a step of this stage has worked.
+MOVES_TO: t.Final = {"permit": "permissive", "connect": "switched", "demand": "demanded", "enforce": "enforced"}
+
+#: Classes of a plaintext probe that mean: plaintext is refused here. Any other silence may be a server in trouble.
+PLAINTEXT_REFUSED: t.Final = ("connection_refused", "plaintext_refused", "tls_only")
+
+Refuted = t.Optional[Evidence]
 
 
 def rank(stage: str) -> int:
@@ -25,226 +33,248 @@ def rank(stage: str) -> int:
     return STAGES.index(stage)
 
 
+def furthest(stages: t.Iterable[str]) -> str:
+    """Return the furthest of some stages; ``plain`` if there are none."""
+    return max(stages, key=rank, default="plain")
+
+
 def stages_of(pair: Pair) -> tuple[str, ...]:
     """Return the stages that this pair goes through; a listener that is ``simple`` demands nothing."""
     return STAGES if pair.mode == "mutual" else tuple(stage for stage in STAGES if stage != "demanded")
 
 
+def steps_of(pair: Pair) -> tuple[str, ...]:
+    """Return the stages of the steps that move this pair, in order."""
+    return tuple(stage for stage in MOVES_TO if stage != "demand" or pair.mode == "mutual")
+
+
 def examine(scene: Scene, pair: Pair) -> tuple[Evidence, ...]:
     """Return the evidence of each gate in order, up to and with the first that does not hold."""
-    if scene.remembered is not None:
-        return _remembered(pair, scene.remembered.get(pair.id, "plain"))
+    if not scene.looked:
+        return _remembered(pair, scene.recorded.get(pair.id, "plain"))
+    lost = unreachable(scene, pair)
+    if lost is not None:
+        return (lost,)
     found: list[Evidence] = []
-    for gate in (_reach, *(GATES[stage] for stage in stages_of(pair))):
-        evidence = gate(scene, pair)
-        if evidence is None:
-            continue
-        found.append(evidence)
-        if not evidence.holds:
+    for stage in stages_of(pair):
+        found.append(GATES[stage](scene, pair))
+        if not found[-1].holds:
             break
-    return tuple(found)
-
-
-def _remembered(pair: Pair, stage: str) -> tuple[Evidence, ...]:
-    """Return what the ledger says as evidence: good for a plan, never for a gate."""
-    found = [
-        Evidence(name, True, "the ledger has it", "the ledger has it")
-        for name in stages_of(pair)
-        if rank(name) <= rank(stage)
-    ]
-    following = [name for name in stages_of(pair) if rank(name) > rank(stage)]
-    if following:
-        found.append(
-            Evidence(following[0], False, "the ledger has it", "the ledger says %s" % stage, fault="remembered")
-        )
     return tuple(found)
 
 
 def stage_of(evidence: t.Sequence[Evidence]) -> str:
     """Return the stage that the evidence shows."""
-    held = [item.gate for item in evidence if item.holds]
-    return held[-1] if held else "plain"
+    return furthest(item.gate for item in evidence if item.holds)
 
 
-def _reach(scene: Scene, pair: Pair) -> Evidence | None:
-    for end in (pair.client, pair.server):
-        if end.host in scene.lost:
-            return Evidence(
-                "reach",
-                False,
-                "%s answers Ansible" % end.host,
-                scene.lost[end.host],
-                todo="make %s reachable and run again" % end.host,
-                fault="unreachable",
-            )
-    return None
+def reached(scene: Scene, pair: Pair) -> str:
+    """Return the furthest stage that the pair is known to have reached, and that nobody went back from.
+
+    The ledger knows it; without one the snapshots of finished steps do, which hosts keep until they are taken back.
+    """
+    proven = []
+    for stage in steps_of(pair):
+        if step_name(scene, stage, pair) in scene.seen(pair.end_of(stage)).finished:
+            proven.append(MOVES_TO[stage])
+    return furthest([*proven, scene.highest.get(pair.id, "plain")])
+
+
+def step_name(scene: Scene, stage: str, pair: Pair) -> str:
+    """Return the id of the step that moves this pair; a flip has one per member, for each member flips alone."""
+    if stage != "connect":
+        return "%s-%s" % (stage, pair.listener.name)
+    name = "connect-%s.%s" % (pair.server.component, pair.listener.name)
+    return "%s@%s" % (name, pair.server.host) if scene.shape(pair) == "flip" else name
+
+
+def _remembered(pair: Pair, stage: str) -> tuple[Evidence, ...]:
+    """Return what the ledger says as evidence: good for a plan, never for a gate."""
+    words = "the ledger has it"
+    found = [holds(name, words, words) for name in stages_of(pair) if rank(name) <= rank(stage)]
+    following = [name for name in stages_of(pair) if rank(name) > rank(stage)]
+    if following:
+        found.append(fails(following[0], words, "the ledger says %s" % stage, "remembered"))
+    return tuple(found)
+
+
+def unreachable(scene: Scene, pair: Pair) -> Refuted:
+    """Return which end's host was lost, if one was."""
+    return next((lost_host(scene, end) for end in pair.ends if end.host in scene.lost), None)
+
+
+def lost_host(scene: Scene, instance: Instance) -> Evidence:
+    """Return that Ansible could not work on an instance's host."""
+    todo = "mend what it says about %s, and run again" % instance.host
+    return fails("reach", "Ansible works on %s" % instance.host, scene.lost[instance.host], "unreachable", todo=todo)
 
 
 def _plain(scene: Scene, pair: Pair) -> Evidence:
-    expected = "the listener answers, in the clear or over TLS"
-    clear, tls = scene.probes.get(clear_probe(pair)), scene.probes.get(tls_probe(pair))
-    if clear is None and tls is None:
-        return Evidence("reach", False, expected, "nobody looked from %s" % pair.client.host, fault="unseen")
-    if clear and clear["outcome"] == "clear":
-        return Evidence("plain", True, expected, "answers in the clear", security="clear")
-    if tls and tls["outcome"] == "tls":
-        return Evidence("plain", True, expected, "answers over TLS", security=tls.get("security") or "")
-    seen = (clear or tls or {}).get("reason") or "neither answers"
-    return Evidence(
-        "plain", False, expected, str(seen), todo="start %s, or correct its port" % pair.server.name, fault="silent"
-    )
+    expected = "%s answers, in the clear or over TLS" % pair.server.name
+    clear, tls = scene.clear(pair), scene.tls(pair)
+    if not (clear.outcome or tls.outcome):
+        return fails("reach", expected, "nobody looked from %s" % pair.client.host, "unseen")
+    if clear.outcome == "clear":
+        return holds("plain", expected, "answers in the clear", security="clear")
+    if tls.outcome == "tls":
+        return holds("plain", expected, "answers over TLS", security=tls.security)
+    seen = clear.reason or tls.reason or "neither answers"
+    return fails("plain", expected, seen, "silent", todo="start %s, or correct its port" % pair.server.name)
 
 
 def _trusted(scene: Scene, pair: Pair) -> Evidence:
     receivers = [pair.client, pair.server] if pair.mode == "mutual" else [pair.client]
-    expected = "%s %s the planned CA list" % (_names(receivers), "holds" if len(receivers) == 1 else "hold")
+    expected = "%s the planned CA list" % _they_hold(receivers)
     for receiver in receivers:
-        fault = _material_fault(scene, receiver, what="trust")
+        fault = material_fault(scene, receiver, "trust")
         if fault:
-            return Evidence("trusted", False, expected, "%s: %s" % (receiver.name, fault), fault="material")
-    return Evidence("trusted", True, expected, "the planned CA list is installed")
+            return fails("trusted", expected, "%s: %s" % (receiver.name, fault), "material")
+        if _reads_ours(scene, receiver, pair) and has_old_material(scene, receiver):
+            return fails("trusted", expected, "%s has not loaded what is installed" % receiver.name, "stale")
+    return holds("trusted", expected, "the planned CA list is installed")
+
+
+def _reads_ours(scene: Scene, receiver: Instance, pair: Pair) -> bool:
+    """Return whether the receiver's configuration reads what we install, so that it has to be loaded as well."""
+    found = setting(scene, "connect" if receiver == pair.client else "permit", pair)
+    return found.declared and found.is_made
 
 
 def _presented(scene: Scene, pair: Pair) -> Evidence:
     presenters = [pair.server, pair.client] if pair.mode == "mutual" else [pair.server]
-    expected = "%s %s the planned key and certificate" % (
-        _names(presenters),
-        "holds" if len(presenters) == 1 else "hold",
-    )
+    expected = "%s the planned key and certificate" % _they_hold(presenters)
     for presenter in presenters:
-        fault = _material_fault(scene, presenter, what="certificate")
+        fault = material_fault(scene, presenter, "certificate") or _misread_key(scene, presenter)
         if fault:
-            return Evidence("presented", False, expected, "%s: %s" % (presenter.name, fault), fault="material")
-    for end in (pair.server, pair.client):
-        fault = environment_fault(scene, end)
+            return fails("presented", expected, "%s: %s" % (presenter.name, fault), "material")
+    for end in pair.ends:
+        fault = lacks_environment(scene, end) or lacks_variable(scene, end)
         if fault:
-            return Evidence("presented", False, expected, "%s: %s" % (end.name, fault), fault="environment")
-        if reload_is_due(scene, end):
-            seen = "%s: a reload is noted and has not happened" % end.name
-            return Evidence("presented", False, expected, seen, fault="stale")
-    return Evidence("presented", True, expected, "key, certificate and chain are installed")
+            return fails("presented", expected, "%s: %s" % (end.name, fault), "environment")
+        hidden = hides_environment(scene, end)
+        if hidden:
+            return fails("presented", expected, "%s: %s" % (end.name, hidden), "unseen")
+        if is_noted(scene, end, "load"):
+            return fails("presented", expected, "%s: a reload is noted and has not happened" % end.name, "stale")
+    return holds("presented", expected, "key, certificate and chain are as they were issued, and its account's alone")
+
+
+def _misread_key(scene: Scene, instance: Instance) -> str:
+    """Return that the process runs as another account than the key belongs to, if it does; root reads every key."""
+    seen = scene.seen(instance)
+    owner, user = (seen.files.get("key.pem") or {}).get("owner"), seen.process.user
+    if owner is None or user is None or user in (owner, "root"):
+        return ""
+    return "its process runs as %s, and its key belongs to %s" % (user, owner)
 
 
 def _permissive(scene: Scene, pair: Pair) -> Evidence:
     expected = "a verified handshake with %s from %s" % (pair.dial, pair.client.host)
-    missing = unset(scene, "permit", pair)
-    if missing:
-        return Evidence("permissive", False, expected, "%s is not set" % missing[0].place, fault="setting")
-    if _pending(scene, pair.server, pair, stage="permit"):
-        return Evidence("permissive", False, expected, "a step on %s is unfinished" % pair.server.name, fault="pending")
-    probe = scene.probes.get(tls_probe(pair), {})
-    if probe.get("outcome") != "tls":
-        return Evidence(
-            "permissive",
-            False,
-            expected,
-            str(probe.get("reason") or "nobody looked"),
-            todo="look at the log of %s" % pair.server.name,
-            fault="handshake",
-        )
-    if not probe.get("verified"):
-        return Evidence(
-            "permissive",
-            False,
-            expected,
-            str(probe.get("reason")),
-            todo="see which certificate %s presents and which CA list %s reads" % (pair.server.name, pair.client.name),
-            security="tls_unverified",
-            fault="stale" if _serves_other(scene, pair) else "handshake",
-        )
-    if _serves_other(scene, pair):
-        return Evidence(
-            "permissive",
-            False,
-            "%s presents what is installed" % pair.server.name,
-            "it still presents another certificate",
-            security="verified",
-            fault="stale",
-        )
-    return Evidence(
-        "permissive",
-        True,
-        expected,
-        "%s, verified as %s" % (probe.get("protocol"), pair.dial),
-        security=str(probe.get("security") or "verified"),
-    )
+    fault = _not_set(scene, "permit", pair, expected) or _unfinished(scene, "permit", pair, expected)
+    if fault is not None:
+        return fault
+    probe = scene.tls(pair)
+    if probe.outcome != "tls":
+        todo = "look at the log of %s" % pair.server.name
+        return fails("permissive", expected, probe.reason or "nobody looked", "handshake", todo=todo)
+    if not probe.verified:
+        todo = "see which certificate %s presents and which CA list %s reads" % (pair.server.name, pair.client.name)
+        kind: Fault = "stale" if serves_another(scene, pair) else "handshake"
+        return fails("permissive", expected, probe.reason, kind, todo=todo, security="tls_unverified")
+    if serves_another(scene, pair):
+        expected, seen = "%s presents what is installed" % pair.server.name, "it presents another certificate"
+        return fails("permissive", expected, seen, "stale", todo="reload %s" % pair.server.name, security="verified")
+    clear = "; it also answers in the clear" if scene.clear(pair).outcome == "clear" else ""
+    seen = "%s, verified as %s%s" % (probe.protocol, pair.dial, clear)
+    return holds("permissive", expected, seen, security=probe.security or "verified")
 
 
 def _switched(scene: Scene, pair: Pair) -> Evidence:
     expected = "%s uses TLS and verifies" % pair.client.name
-    missing = unset(scene, "connect", pair)
-    if missing:
-        return Evidence(
-            "switched", False, expected, "%s is not set" % missing[0].place, fault="setting", security="clear"
-        )
-    if _pending(scene, pair.client, pair, stage="connect"):
-        return Evidence("switched", False, expected, "a step on %s is unfinished" % pair.client.name, fault="pending")
-    if stale_client(scene, pair.client):
-        return Evidence(
-            "switched", False, expected, "%s has not loaded what is installed" % pair.client.name, fault="stale"
-        )
-    unverified = unset(scene, "verify", pair)
-    if unverified:
-        return Evidence(
-            "switched",
-            False,
-            expected,
-            "it does not verify: %s is not %r" % (unverified[0].place, unverified[0].value),
-            todo="make %s verify its servers" % pair.client.name,
-            security="tls_unverified",
-            fault="unverified",
-        )
-    clear, tls = sessions(scene, pair)
-    security = str(scene.probes.get(tls_probe(pair), {}).get("security") or "verified")
-    if clear:
-        return Evidence(
-            "switched",
-            False,
-            expected,
-            "a clear session is left: %s" % clear[0],
-            todo="end the clear session of %s, or restart it" % pair.client.name,
-            security="clear",
-            fault="leftover",
-        )
-    if tls:
-        return Evidence("switched", True, expected, "a TLS session: %s" % tls[0], security=security, live=True)
-    return Evidence("switched", True, expected, "its setting reads back; no session at the moment", security=security)
+    fault = (
+        _not_set(scene, "connect", pair, expected)
+        or _unfinished(scene, "connect", pair, expected)
+        or _not_loaded(scene, pair, expected)
+        or _not_verifying(scene, pair, expected)
+        or _not_shown(scene, pair, expected)
+    )
+    if fault is not None:
+        return fault
+    sessions = sessions_of(scene, pair)
+    if sessions.clear:
+        seen = "a clear session is left: %s" % sessions.clear[0]
+        todo = "end the clear session of %s, or restart it; then run again" % pair.client.name
+        return fails("switched", expected, seen, "leftover", todo=todo, security="clear")
+    listed = presented_by(scene, pair)  # of a client that connects now and then, most have ended
+    security = "mutual" if sessions.mutual or any(session.verified for session in listed) else "verified"
+    if sessions.tls:
+        return holds("switched", expected, "a TLS session: %s" % sessions.tls[0], security=security, live=True)
+    if listed:
+        seen = "a TLS session that has ended: %s" % listed[-1].peer
+        return holds("switched", expected, seen, security=security, live=True)
+    return holds("switched", expected, "its setting reads back; no session at the moment", security=security)
+
+
+def _not_loaded(scene: Scene, pair: Pair, expected: str) -> Refuted:
+    if not has_old_material(scene, pair.client):
+        return None
+    return fails("switched", expected, "%s has not loaded what is installed" % pair.client.name, "stale")
+
+
+def _not_verifying(scene: Scene, pair: Pair, expected: str) -> Refuted:
+    found = setting(scene, "verify", pair)
+    if found.declared and found.is_made:
+        return None
+    seen = "nothing shows that it verifies"
+    if found.missing:
+        seen = "it does not verify: %s is not %s" % (found.missing[0].place, found.missing[0].shown)
+    todo = "make %s verify its servers" % pair.client.name
+    return fails("switched", expected, seen, "unverified", todo=todo, security="tls_unverified")
+
+
+def _not_shown(scene: Scene, pair: Pair, expected: str) -> Refuted:
+    """Return that sessions could not be seen, so that nobody knows of a clear one that is left."""
+    if scene.shape(pair) == "second_listener":
+        unreadable = scene.seen(pair.client).unreadable
+        why = unreadable.get("process") or unreadable.get("sockets")
+    else:
+        seen = scene.seen(pair.server)
+        none = "%s lists no sessions" % pair.server.name if seen.sessions is None else None
+        why = seen.unreadable.get("sessions") or none
+    return fails("switched", expected, why, "unseen") if why else None
 
 
 def _demanded(scene: Scene, pair: Pair) -> Evidence:
     expected = "%s refuses a client without a certificate" % pair.server.name
-    missing = unset(scene, "demand", pair)
-    if missing:
-        return Evidence("demanded", False, expected, "%s is not set" % missing[0].place, fault="setting")
-    if _pending(scene, pair.server, pair, stage="demand"):
-        return Evidence("demanded", False, expected, "a step on %s is unfinished" % pair.server.name, fault="pending")
-    probe = scene.probes.get(tls_probe(pair), {})
-    if probe.get("demanded") is not True:
-        return Evidence("demanded", False, expected, "it lets one in", security="verified", fault="handshake")
-    if probe.get("foreign") == "accepted":
-        return Evidence("demanded", False, expected, "it lets a foreign CA's certificate in", fault="handshake")
-    return Evidence("demanded", True, expected, "a client without a certificate is refused", security="mutual")
+    fault = _not_set(scene, "demand", pair, expected) or _unfinished(scene, "demand", pair, expected)
+    if fault is not None:
+        return fault
+    probe = scene.tls(pair)
+    todo = "see which CA list %s demands certificates of" % pair.server.name
+    if probe.demanded is None:
+        seen = "nobody can tell: %s" % (probe.reason or "nobody looked")
+        return fails("demanded", expected, seen, "unseen")
+    if not probe.demanded:
+        return fails("demanded", expected, "it lets one in", "handshake", todo=todo, security="verified")
+    if probe.foreign == "accepted":
+        return fails("demanded", expected, "it lets one with a foreign CA's certificate in", "handshake", todo=todo)
+    foreign = " and one with a foreign CA's" if probe.foreign == "refused" else ""
+    return holds("demanded", expected, "a client without a certificate is refused%s" % foreign, security="mutual")
 
 
 def _enforced(scene: Scene, pair: Pair) -> Evidence:
     expected = "plaintext to %s is refused" % pair.server.name
-    missing = unset(scene, "enforce", pair)
-    if missing:
-        return Evidence("enforced", False, expected, "%s is not set" % missing[0].place, fault="setting")
-    if _pending(scene, pair.server, pair, stage="enforce"):
-        return Evidence("enforced", False, expected, "a step on %s is unfinished" % pair.server.name, fault="pending")
-    clear = scene.probes.get(clear_probe(pair), {})
-    if clear.get("outcome") not in REFUSED:
-        return Evidence(
-            "enforced", False, expected, str(clear.get("reason") or "it answers in the clear"), fault="clear"
-        )
-    probe = scene.probes.get(tls_probe(pair), {})
-    for protocol, answer in sorted((probe.get("old_protocols") or {}).items()):
+    fault = _not_set(scene, "enforce", pair, expected) or _unfinished(scene, "enforce", pair, expected)
+    if fault is not None:
+        return fault
+    clear, tls = scene.clear(pair), scene.tls(pair)
+    if clear.kind not in PLAINTEXT_REFUSED:
+        return fails("enforced", expected, clear.reason or "nobody looked", "clear")
+    for protocol, answer in sorted(tls.old_protocols.items()):
         if answer == "accepted":
-            return Evidence("enforced", False, "no old protocol version", "%s is accepted" % protocol, fault="protocol")
-    return Evidence(
-        "enforced", True, expected, "plaintext is refused", security=str(probe.get("security") or "verified")
-    )
+            todo = "take %s from the protocols of %s" % (protocol, pair.server.name)
+            return fails("enforced", "no old protocol version", "%s is accepted" % protocol, "protocol", todo=todo)
+    return holds("enforced", expected, clear.reason, security=tls.security or "verified")
 
 
 GATES: t.Final[t.Mapping[str, t.Callable[[Scene, Pair], Evidence]]] = {
@@ -258,146 +288,44 @@ GATES: t.Final[t.Mapping[str, t.Callable[[Scene, Pair], Evidence]]] = {
 }
 
 
-def _names(instances: t.Sequence[Instance]) -> str:
-    return " and ".join(instance.name for instance in instances)
-
-
-def _material_fault(scene: Scene, instance: Instance, *, what: str) -> str | None:
-    """Return why the installed material is not the planned one, if it is not."""
-    seen, wanted = scene.instances.get(instance.name, {}), scene.wanted[instance.name]
-    if not seen.get("generation"):
-        return "no generation is installed"
-    if seen.get("drift"):
-        return str(seen["drift"][0])
-    inputs = (seen.get("manifest") or {}).get("inputs") or {}
-    if what == "trust" and (wanted.trust is None or sorted(inputs.get("trust") or ()) != sorted(wanted.trust)):
-        return "another CA list is installed"
-    if what == "certificate" and (wanted.certificate is None or inputs.get("certificate") != wanted.certificate):
-        return "another certificate is installed" if inputs.get("certificate") else "no certificate is installed"
+def _not_set(scene: Scene, stage: str, pair: Pair, expected: str) -> Refuted:
+    """Return the first option of a stage that is not as it has to be, or could not be read."""
+    found = setting(scene, stage, pair)
+    seen = scene.seen(pair.end_of(stage))
+    security = "clear" if stage == "connect" else ""
+    if found.unread:
+        why = seen.unreadable.get(option_id(found.unread[0]), "nobody read %s" % found.unread[0].place)
+        return fails(MOVES_TO[stage], expected, why, "unseen", security=security)
+    if found.differs:
+        value = seen.reads[option_id(found.differs[0])]
+        words = "not set" if value is None else found.differs[0].masked(value)
+        return fails(
+            MOVES_TO[stage], expected, "%s is %s" % (found.differs[0].place, words), "setting", security=security
+        )
     return None
 
 
-def environment_fault(scene: Scene, instance: Instance) -> str | None:
-    """Return which variable the running process lacks, if its kind declares an environment."""
-    kind = scene.kinds[instance.name]
-    if not kind.environment:
-        return None
-    process = scene.instances.get(instance.name, {}).get("process") or {}
-    has = process.get("variables") or {}
-    for name, value in sorted(variables(scene, instance).items()):
-        if value not in str(has.get(name) or "").split(":") and has.get(name) != value:
-            return "the running process does not have %s" % name
+def _unfinished(scene: Scene, stage: str, pair: Pair, expected: str) -> Refuted:
+    """Return that a step of this stage that moves the pair is under way, if one is."""
+    end = pair.end_of(stage)
+    for noted in scene.seen(end).noted:
+        if noted.stage == stage and {pair.id, pair.listener.name} & set(noted.of):
+            seen = "%s of %s is unfinished (%s)" % (noted.id, end.name, noted.phase)
+            return fails(MOVES_TO[stage], expected, seen, "pending")
     return None
 
 
-def reload_is_due(scene: Scene, instance: Instance) -> bool:
-    """Return whether a run that was killed left a reload of the instance open."""
-    pending = scene.instances.get(instance.name, {}).get("pending") or {}
-    return (pending.get("step") or {}).get("stage") == "load"
+def is_noted(scene: Scene, instance: Instance, stage: str) -> bool:
+    """Return whether a step of this stage is noted as under way on an instance."""
+    return any(noted.stage == stage for noted in scene.seen(instance).noted)
 
 
-def variables(scene: Scene, instance: Instance) -> dict[str, str]:
-    """Return the environment variables that the instance's kind asks for, paths put in."""
-    words = scene.paths(instance)
-    asked = scene.kinds[instance.name].environment.get("variables") or {}
-    filled = {}
-    for name, value in asked.items():
-        for word, path in words.items():
-            value = str(value).replace("{%s}" % word, path)
-        filled[str(name)] = str(value)
-    return filled
-
-
-def _pending(scene: Scene, instance: Instance, pair: Pair, *, stage: str) -> bool:
-    """Return whether a step of this stage that moves this pair is under way on the instance."""
-    step = (scene.instances.get(instance.name, {}).get("pending") or {}).get("step") or {}
-    moved = step.get("of") or []
-    return step.get("stage") == stage and (pair.id in moved or pair.listener.name in moved)
-
-
-def _serves_other(scene: Scene, pair: Pair) -> bool:
+def serves_another(scene: Scene, pair: Pair) -> bool:
     """Return whether the listener presents another certificate than the one that is installed for it."""
-    wanted = scene.wanted[pair.server.name].certificate
-    served = scene.probes.get(tls_probe(pair), {}).get("sha256")
+    wanted, served = scene.wanted[pair.server.name].certificate, scene.tls(pair).sha256
     return bool(wanted and served and served != wanted)
 
 
-def stale_client(scene: Scene, instance: Instance) -> bool:
-    """Return whether the process runs with an earlier generation than the installed one.
-
-    It has loaded the installed one if our last reload says so, or if it was started after the generation was installed.
-    """
-    seen = scene.instances.get(instance.name, {})
-    loaded, generation = seen.get("loaded") or {}, seen.get("generation")
-    if not generation or loaded.get("generation") == generation:
-        return False
-    started = (seen.get("process") or {}).get("started")
-    installed = (seen.get("manifest") or {}).get("installed_at")
-    return not (started and installed and started > installed)
-
-
-def sessions(scene: Scene, pair: Pair) -> tuple[list[str], list[str]]:
-    """Return the pair's clear and TLS sessions as the server's session list or the client's own sockets show them.
-
-    On a second listener the port tells them apart. On one port sockets cannot, and the server has to list its sessions.
-    """
-    clear: list[str] = []
-    tls: list[str] = []
-    client_addresses = set(scene.addresses.get(pair.client.host, ()))
-    listed = scene.instances.get(pair.server.name, {}).get("sessions") or []
-    one_port = scene.shape(pair) != "second_listener"
-    if one_port:
-        for session in listed:
-            if session.get("listener") not in (None, pair.listener.name):
-                continue
-            if session.get("ended") and not session.get("tls"):
-                continue
-            if str(session.get("peer", "")).rpartition(":")[0].strip("[]") in client_addresses and not _others(
-                scene, pair, session
-            ):
-                (tls if session.get("tls") else clear).append(str(session["peer"]))
-        return clear, tls
-    clear, tls = own_sessions(scene, pair)
-    if listed and tls:
-        answered = {row["peer"].rpartition(":")[0].strip("[]") for row in listed if row.get("tls") and row.get("peer")}
-        tls = tls if answered & client_addresses else []
-    return clear, tls
-
-
-def own_sessions(scene: Scene, pair: Pair) -> tuple[list[str], list[str]]:
-    """Return the pair's sessions as the client's own sockets show them, on a listener with a port for each kind.
-
-    A connection that came and went while we looked counts as use of TLS. For plaintext only one that is there now
-    counts: the watch before enforcement finds the others.
-    """
-    clear: list[str] = []
-    tls: list[str] = []
-    targets = {*scene.addresses.get(pair.server.host, ()), pair.dial}
-    seen = scene.instances.get(pair.client.name, {})
-    rows = [{**row, "now": True, "new": False} for row in seen.get("sockets") or () if row.get("owned", True)]
-    for row in (*rows, *(seen.get("recent") or ())):
-        address, _, port = str(row.get("peer", "")).rpartition(":")
-        if address.strip("[]") not in targets:
-            continue
-        open_now = row.get("state") == "ESTABLISHED" and row.get("now")
-        words = "%s to %s" % (row.get("local"), row["peer"])
-        if port == str(pair.listener.port) and open_now:
-            clear.append(words)
-        elif port == str(pair.listener.secure_port) and (open_now or row.get("new")):
-            tls.append(words)
-    return clear, tls
-
-
-def _others(scene: Scene, pair: Pair, session: t.Mapping[str, t.Any]) -> bool:
-    """Return whether a listed session belongs to another client instance on the same host.
-
-    The client's own sockets tell, where they were seen; a session that nobody claims is held to be the pair's.
-    """
-    local = str(session.get("peer"))
-    owners = {
-        name
-        for name, seen in scene.instances.items()
-        for socket in seen.get("sockets") or []
-        if socket.get("local") == local and socket.get("state") == "ESTABLISHED"
-    }
-    return bool(owners) and pair.client.name not in owners
+def _they_hold(instances: t.Sequence[Instance]) -> str:
+    names = " and ".join(instance.name for instance in instances)
+    return "%s %s" % (names, "holds" if len(instances) == 1 else "hold")

@@ -11,7 +11,7 @@ from ._entities import IdentitySpec, Instance, Limits, Model, Pair
 from ._errors import TlsError
 from ._kind import InstanceKind
 from ._limits import Agreement, NothingInCommon, agree, agree_on_key
-from ._material import WantedAuthority, WantedIdentity
+from ._material import WantedAuthority, WantedIdentity, identity_target
 from ._names import NameRefused, dns_name
 from ._scene import Wanted
 
@@ -64,7 +64,7 @@ class Wishes:
                 issuing_days=spec.issuing_days,
                 key_type=spec.key_type,
             )
-            for _, spec in sorted(self._model.authorities.items())
+            for _unused, spec in sorted(self._model.authorities.items())
         )
 
     def identities(self, instances: t.Iterable[Instance]) -> tuple[WantedIdentity, ...]:
@@ -101,13 +101,15 @@ class Wishes:
         *,
         certificates: t.Mapping[str, str],
         roots: t.Mapping[str, t.Sequence[str]],
+        due: t.Mapping[str, str],
     ) -> Wanted:
         """Return the material that the instance has to hold.
 
         Args:
             instance: the instance.
-            certificates: SHA-256 of the certificate of each identity that is issued and not due.
+            certificates: SHA-256 of the certificate of each identity that is issued.
             roots: by authority, the SHA-256 of its roots.
+            due: why something in the store is due, by target.
         """
         identity = self.identity_of(instance) if self.presents(instance) else None
         authorities = self.trusted_by(instance)
@@ -117,7 +119,8 @@ class Wishes:
             certificate=certificates.get(identity) if identity else None,
             authorities=authorities,
             trust=tuple(sorted(trust)) if all(roots.get(name) for name in authorities) else None,
-            formats=self._kinds[instance.name].formats,
+            formats=tuple(sorted({"pem", *self._kinds[instance.name].formats})),
+            due=due.get(identity_target(identity), "") if identity else "",
         )
 
     def _spec(self, name: str) -> IdentitySpec:
@@ -144,7 +147,7 @@ class Wishes:
             days=authority.leaf_days,
             days_reason=authority.days_reason,
             formats=tuple({form for holder in holders for form in self._kinds[holder.name].formats}),
-            common_name=any(agreement.common_name for _, agreement in agreements),
+            common_name=any(agreement.common_name for _unused, agreement in agreements),
         )
 
     def _pairs(self, holder: Instance) -> list[Pair]:

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.connsec.tls.plugins.module_utils._core._kind import parse_kind, settle
 from ansible_collections.connsec.tls.plugins.module_utils._core._model import Document, Pair, parse_model
-from ansible_collections.connsec.tls.plugins.module_utils._core._plan import Ask
+from ansible_collections.connsec.tls.plugins.module_utils._core._observed import SeenInstance, SeenProbe, Session
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import (
     Scene,
     Wanted,
@@ -18,6 +18,8 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._scene import (
     option_id,
     tls_probe,
 )
+from ansible_collections.connsec.tls.plugins.module_utils._core._stages import steps_of
+from ansible_collections.connsec.tls.plugins.module_utils._core._survey import Ask
 
 HOSTS = {"cfg1": "10.0.0.1", "cfg2": "10.0.0.2", "app1": "10.0.0.3", "app2": "10.0.0.4", "db1": "10.0.0.5"}
 DECLARED = {
@@ -25,6 +27,8 @@ DECLARED = {
     "interruption": "{interruption}",
     "files": ["{config}"],
     "reload": {"signal": "HUP", "pid_file": "/run/{component}.pid"},
+    "restart": {"service": "{component}.service"},
+    "process": {"pid_file": "/run/{component}.pid"},
     "environment": "{environment}",
     "sessions": "{sessions}",
     "reads": {
@@ -70,10 +74,10 @@ MODEL = {
 
 
 def scene_of(
-    model: t.Mapping[str, t.Any] = MODEL, settings: t.Mapping[str, t.Mapping[str, t.Any]] | None = None
+    model: t.Mapping[str, t.Any] | None = None, settings: t.Mapping[str, t.Mapping[str, t.Any]] | None = None
 ) -> Scene:
     """Return the fleet before anything was done to it, every listener answering in the clear."""
-    parsed = parse_model([Document("tls_connections.yml", model)], list(HOSTS))
+    parsed = parse_model([Document("tls_connections.yml", model or MODEL)], list(HOSTS))
     kind = parse_kind("thing", role="kind_thing", source="vars/main.yml", declared=DECLARED)
     instances = {end.name: end for pair in parsed.pairs for end in (pair.client, pair.server)}
     kinds = {
@@ -97,69 +101,78 @@ def scene_of(
         )
         for name in instances
     }
-    return Scene(
+    blank = Scene(
         model=parsed,
         kinds=kinds,
         wanted=wanted,
         addresses={name: (address,) for name, address in HOSTS.items()},
         directories=dict.fromkeys(HOSTS, "/etc/connsec"),
-        instances={name: {"generation": None, "reads": {}, "sockets": []} for name in instances},
+        instances={name: SeenInstance() for name in instances},
         probes={
             probe: row
             for pair in parsed.pairs
             for probe, row in (
-                (clear_probe(pair), {"outcome": "clear"}),
-                (tls_probe(pair), {"outcome": "refused", "reason": "connection refused"}),
+                (clear_probe(pair), SeenProbe("clear", security="clear")),
+                (tls_probe(pair), SeenProbe("refused", "connection_refused", reason="connection refused")),
             )
         },
     )
+    for pair in parsed.pairs:
+        if not pair.blocked:
+            blank = _nothing_set(blank, pair)
+    return blank
+
+
+def _nothing_set(scene: Scene, pair: Pair) -> Scene:
+    """Return the scene with every option of a pair read, and none of them set; servers list no sessions yet."""
+    for stage in (*steps_of(pair), "verify"):
+        end = pair.end_of(stage)
+        reads = {option_id(option): None for option in scene.options(stage, pair)}
+        scene = showing(scene, end.name, reads={**reads, **scene.seen(end).reads})
+    if scene.kinds[pair.server.name].sessions:
+        scene = showing(scene, pair.server.name, sessions=())
+    return scene
 
 
 def with_material(scene: Scene, *names: str) -> Scene:
     """Return the scene after material was installed on these instances, or on all."""
-    instances = dict(scene.instances)
     for name in names or tuple(scene.instances):
         wanted = scene.wanted[name]
-        manifest = {
-            "inputs": {"certificate": wanted.certificate, "trust": list(wanted.trust or ()), "formats": ["pem"]},
-            "installed_at": 100.0,
-        }
-        instances[name] = {**instances[name], "generation": "000001", "manifest": manifest, "drift": []}
-    return dataclasses.replace(scene, instances=instances)
+        inputs = {"certificate": wanted.certificate, "trust": list(wanted.trust or ()), "formats": ["pem"]}
+        scene = showing(scene, name, generation="000001", inputs=inputs, installed_at=100.0)
+    return scene
+
+
+def showing(scene: Scene, name: str, **more: t.Any) -> Scene:
+    """Return the scene with something else seen of an instance."""
+    seen = dataclasses.replace(scene.instances[name], **more)
+    return dataclasses.replace(scene, instances={**scene.instances, name: seen})
 
 
 def with_options(scene: Scene, stage: str, pair: Pair, *, loaded: bool = True) -> Scene:
     """Return the scene after the options of a stage were written, and loaded."""
-    instance = pair.client if stage in ("connect", "verify") else pair.server
-    seen = dict(scene.instances[instance.name])
-    seen["reads"] = {**seen["reads"], **{option_id(o): o.value for o in scene.options(stage, pair)}}
-    if loaded:
-        seen["loaded"] = {"generation": seen.get("generation")}
-    return dataclasses.replace(scene, instances={**scene.instances, instance.name: seen})
+    instance = pair.end_of(stage)
+    seen = scene.seen(instance)
+    reads = {**seen.reads, **{option_id(o): o.value for o in scene.options(stage, pair)}}
+    return showing(scene, instance.name, reads=reads, loaded=seen.generation if loaded else seen.loaded)
 
 
-def with_probe(
-    scene: Scene, pair: Pair, *, tls: t.Mapping[str, t.Any] | None = None, clear: str | None = None
-) -> Scene:
+def with_probe(scene: Scene, pair: Pair, *, tls: SeenProbe | None = None, clear: str | None = None) -> Scene:
     """Return the scene with other answers to the pair's probes."""
     probes = dict(scene.probes)
     if tls is not None:
         probes[tls_probe(pair)] = tls
     if clear is not None:
-        probes[clear_probe(pair)] = {"outcome": clear}
+        kind = "connection_refused" if clear == "refused" else ""
+        probes[clear_probe(pair)] = SeenProbe(clear, kind, reason=clear)
     return dataclasses.replace(scene, probes=probes)
 
 
-def answers(pair: Pair, **more: t.Any) -> dict[str, t.Any]:
+def answers(pair: Pair, **more: t.Any) -> SeenProbe:
     """Return the answer of a listener that does everything right."""
-    return {
-        "outcome": "tls",
-        "verified": True,
-        "security": "mutual" if pair.mode == "mutual" else "verified",
-        "protocol": "TLSv1.3",
-        "sha256": "sha-" + pair.server.name,
-        **more,
-    }
+    security = "mutual" if pair.mode == "mutual" else "verified"
+    good = SeenProbe("tls", verified=True, security=security, protocol="TLSv1.3", sha256="sha-" + pair.server.name)
+    return dataclasses.replace(good, **more)
 
 
 def at_stage(scene: Scene, stage: str, *pairs: Pair) -> Scene:
@@ -177,10 +190,21 @@ def at_stage(scene: Scene, stage: str, *pairs: Pair) -> Scene:
             scene = with_options(scene, "connect", pair)
         if reached >= 5 and pair.mode == "mutual":
             scene = with_options(scene, "demand", pair)
-            scene = with_probe(scene, pair, tls=answers(pair, demanded=True))
+            scene = with_probe(scene, pair, tls=answers(pair, demanded=True, foreign="refused"))
         if reached >= 6:
             scene = with_options(scene, "enforce", pair)
-            scene = with_probe(scene, pair, clear="refused")
+            refused = dataclasses.replace(scene.tls(pair), old_protocols={"TLSv1.1": "refused"})
+            scene = with_probe(scene, pair, tls=refused, clear="refused")
+    return scene
+
+
+def with_sessions(scene: Scene, *pairs: Pair, **more: t.Any) -> Scene:
+    """Return the scene with a TLS session of each of these pairs in its server's list."""
+    for number, pair in enumerate(pairs, start=40000):
+        verified = pair.mode == "mutual"
+        row = Session("%s:%d" % (HOSTS[pair.client.host], number), tls=True, verified=verified)
+        listed = scene.seen(pair.server).sessions or ()
+        scene = showing(scene, pair.server.name, sessions=(*listed, dataclasses.replace(row, **more)))
     return scene
 
 

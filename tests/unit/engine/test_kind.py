@@ -78,3 +78,8 @@ def test_an_option_that_asks_for_a_word_its_listener_lacks_is_refused():
     kind = thing(config="/a", permit=[{"key": "k", "value": "{secure_port}"}])
     with pytest.raises(KindError, match=r"asks for \{secure_port\}"):
         expand(kind.reads["permit"], {"listener": "default", "secure_port": None})
+
+
+def test_a_limit_that_nobody_knows_is_refused_where_the_kind_declares_it():
+    with pytest.raises(KindError, match=r"on host h: .*'protocol'; did you mean 'protocols'"):
+        thing({**DECLARED, "limits": {"protocol": ["TLSv1.2"]}}, config="/a")

@@ -14,6 +14,7 @@ import sys
 import pytest
 from ansible_collections.connsec.tls.plugins.plugin_utils._folder import StoreError
 from ansible_collections.connsec.tls.plugins.plugin_utils._ledger import Ledger
+from faults import killing
 
 PAIR = "a@h->b.c@d"
 
@@ -51,6 +52,16 @@ def test_every_entry_carries_the_digest_of_the_one_before(tmp_path):
     ]
 
 
+def test_a_line_that_was_not_finished_spoils_none_that_follows(tmp_path):
+    Ledger(str(tmp_path)).record(row("permissive"), operator="me", now=1.0)
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"at": "20')
+    Ledger(str(tmp_path)).record(row("switched"), operator="me", now=2.0)
+    first, torn, last = history(tmp_path)
+    assert (json.loads(first)["to"], torn) == ("permissive", '{"at": "20')
+    assert json.loads(last)["before"] == hashlib.sha256(torn.encode()).hexdigest()
+
+
 def test_nobody_else_can_read_it(tmp_path):
     old = os.umask(0)
     try:
@@ -71,15 +82,21 @@ def test_a_file_that_is_not_ours_is_refused_in_a_sentence(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "point", ["ledger.history.before", "ledger.current.before", "store.publish.before", "ledger.current.after"]
+    "at",
+    [
+        "append history.jsonl before",
+        "append history.jsonl after",
+        "rename connections.json before",
+        "rename connections.json after",
+    ],
 )
-def test_a_run_that_is_killed_while_it_writes_leaves_a_ledger_that_the_next_one_reads(tmp_path, point):
+def test_a_run_that_is_killed_while_it_writes_leaves_a_ledger_that_the_next_one_reads(tmp_path, at):
     Ledger(str(tmp_path)).record(row("permissive"), operator="me", now=1.0)
     program = (
         "from ansible_collections.connsec.tls.plugins.plugin_utils._ledger import Ledger\n"
         "Ledger(%r).record(%r, operator='me', now=2.0)\n" % (str(tmp_path), row("switched"))
     )
-    environment = {**os.environ, "CONNSEC_FAULT": point, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = killing(at, base={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == -9
     assert Ledger(str(tmp_path)).pairs()[PAIR]["stage"] in ("permissive", "switched")
     Ledger(str(tmp_path)).record(row("switched"), operator="me", now=3.0)

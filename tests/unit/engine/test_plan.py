@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._observed import Noted
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan, make_rollback
-from ansible_collections.connsec.tls.plugins.module_utils._core._scene import tls_probe
+from ansible_collections.connsec.tls.plugins.module_utils._core._scene import option_id, tls_probe
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import examine, stage_of
 
-from .scenes import MODEL, answers, ask_for, at_stage, scene_of, with_options, with_probe
+from .scenes import MODEL, answers, ask_for, at_stage, scene_of, showing, with_options, with_probe
 
 ROUTER_CFG1 = "router@app1->confserv.default@cfg1"
 ROUTER_DB = "router@app1->store.sql@db1"
@@ -59,7 +60,7 @@ def test_enforcement_waits_for_the_wave_of_the_last_client():
     plan = make_plan(scene, ask_for(scene, waves=[1]))
     views = {view.pair.id: view for view in plan.views}
     assert views[ROUTER_DB].goal == "switched"
-    assert "waiting for wave 2" in views[ROUTER_DB].waits
+    assert "waiting for wave 2" in views[ROUTER_DB].why.seen
     assert views[ROUTER_CFG1].goal == "enforced"
     assert not any("enforce-sql store@db1" in row for this in targets(plan) for row in this)
 
@@ -75,17 +76,15 @@ def test_a_soak_that_is_longer_than_the_watch_keeps_listeners_open():
     scene = at_stage(scene_of(), "switched")
     plan = make_plan(scene, ask_for(scene, soak=604800.0))
     assert plan.empty
-    waits = {view.waits for view in plan.views}
+    waits = {view.why.seen for view in plan.views}
     assert waits == {"tls_soak is 604800 s and tls_watch 5 s; collecting between runs is not built yet"}
 
 
 def test_a_client_that_was_set_back_is_switched_again_and_nothing_else_is_touched():
     scene = at_stage(scene_of(), "enforced")
     pair = scene.model.pair(ROUTER_DB)
-    seen = dict(scene.instances["router@app1"])
-    option = scene.options("connect", pair)[0]
-    seen["reads"] = {**seen["reads"], "%s|%s|%s" % (option.file, option.section, option.key): "no"}
-    scene = dataclasses.replace(scene, instances={**scene.instances, "router@app1": seen})
+    reads = {**scene.instances["router@app1"].reads, option_id(scene.options("connect", pair)[0]): "no"}
+    scene = showing(scene, "router@app1", reads=reads)
     plan = make_plan(scene, ask_for(scene))
     assert targets(plan) == [["step connect-store.sql router@app1"]]
     assert "'no'" in plan.rounds[0].steps[0].reason
@@ -101,8 +100,7 @@ def test_a_process_on_its_old_certificate_is_loaded_and_nothing_else():
 
 def test_a_changed_key_file_brings_a_generation_and_a_load():
     scene = at_stage(scene_of(), "enforced")
-    seen = {**scene.instances["store@db1"], "drift": ["key.pem differs from what was installed"]}
-    scene = dataclasses.replace(scene, instances={**scene.instances, "store@db1": seen})
+    scene = showing(scene, "store@db1", drift={"key.pem": "key.pem differs from what was installed"})
     plan = make_plan(scene, ask_for(scene))
     assert plan.material == {"db1": ("store@db1",)}
     assert targets(plan) == [["step load store@db1"]]
@@ -117,9 +115,16 @@ def test_a_pair_whose_client_host_is_lost_fails_with_the_gate_reach():
 
 
 def test_hosts_outside_the_limit_are_not_changed():
-    scene = at_stage(scene_of(), "plain")
-    plan = make_plan(scene, ask_for(scene, hosts=frozenset(["db1"])))
+    limited = frozenset(["db1"])
+    plan = make_plan(at_stage(scene_of(), "plain"), ask_for(scene_of(), hosts=limited))
     assert sorted(plan.material) == ["db1"]
+    assert not plan.rounds, "no client has the CA list yet, and --limit leaves them out"
+    assert {view.why.expected for view in plan.views if view.pair.server.host == "db1"} == {
+        "app1 may be changed",
+        "app2 may be changed",
+    }
+    scene = at_stage(scene_of(), "presented")
+    plan = make_plan(scene, ask_for(scene, hosts=limited))
     assert {step.instance.host for this in plan.rounds for step in this.steps} == {"db1"}
 
 
@@ -140,7 +145,7 @@ def test_a_flip_stays_at_presented_unless_enforcement_is_asked_for():
     scene = scene_of(settings={"store": {"shape": "flip"}})
     view = next(v for v in make_plan(scene, ask_for(scene, "switched")).views if v.pair.id == ROUTER_DB)
     assert view.goal == "presented"
-    assert "tls_until=enforced" in view.waits
+    assert "tls_until=enforced" in view.why.todo
 
 
 def test_a_blocked_client_keeps_its_listener_open():
@@ -148,18 +153,18 @@ def test_a_blocked_client_keeps_its_listener_open():
     scene = at_stage(scene_of(model), "plain")
     views = {view.pair.id: view for view in make_plan(scene, ask_for(scene)).views}
     assert views[DESK_DB].status == "blocked"
-    assert "is blocked" in views[ROUTER_DB].waits
+    assert "is blocked" in views[ROUTER_DB].why.seen
 
 
 def test_a_rollback_goes_from_enforcement_over_clients_to_servers():
     scene = at_stage(scene_of(), "enforced")
     kept = {
-        "store@db1": {"permit-sql": {}, "enforce-sql": {}},
-        "router@app1": {"connect-store.sql": {}},
-        "desk@app2": {"connect-store.sql": {}},
+        "store@db1": frozenset({"permit-sql", "enforce-sql"}),
+        "router@app1": frozenset({"connect-store.sql"}),
+        "desk@app2": frozenset({"connect-store.sql"}),
     }
-    instances = {name: {**seen, "steps": kept.get(name, {})} for name, seen in scene.instances.items()}
-    scene = dataclasses.replace(scene, instances=instances)
+    for name, steps in kept.items():
+        scene = showing(scene, name, steps=steps)
     assert targets(make_rollback(scene, ask_for(scene))) == [
         ["undo enforce-sql store@db1"],
         ["undo connect-store.sql desk@app2", "undo connect-store.sql router@app1"],
@@ -176,7 +181,7 @@ def test_an_option_that_a_later_stage_replaced_counts_as_set():
 
 
 def test_a_plan_from_the_ledger_needs_no_look():
-    scene = dataclasses.replace(scene_of(), instances={}, probes={}, remembered={ROUTER_DB: "switched"})
+    scene = dataclasses.replace(scene_of(), instances={}, probes={}, looked=False, recorded={ROUTER_DB: "switched"})
     plan = make_plan(scene, ask_for(scene))
     views = {view.pair.id: view for view in plan.views}
     assert (views[ROUTER_DB].stage, views[DESK_DB].stage) == ("switched", "plain")
@@ -184,17 +189,15 @@ def test_a_plan_from_the_ledger_needs_no_look():
     assert tls_probe(scene.model.pair(ROUTER_DB)) not in scene.probes
 
 
-PENDING = [
-    ({"stage": "permit", "of": ["sql"]}, "store@db1", ["step permit-sql store@db1"]),
-    ({"stage": "enforce", "of": ["sql"]}, "store@db1", ["step enforce-sql store@db1"]),
-    ({"stage": "connect", "of": [ROUTER_DB]}, "router@app1", ["step connect-store.sql router@app1"]),
-    ({"stage": "load", "of": []}, "store@db1", ["step load store@db1"]),
+NOTED = [
+    (Noted("permit-sql", "permit", ("sql",)), "store@db1", ["step permit-sql store@db1"]),
+    (Noted("enforce-sql", "enforce", ("sql",)), "store@db1", ["step enforce-sql store@db1"]),
+    (Noted("connect-store.sql", "connect", (ROUTER_DB,)), "router@app1", ["step connect-store.sql router@app1"]),
+    (Noted("load", "load"), "store@db1", ["step load store@db1"]),
 ]
 
 
-@pytest.mark.parametrize(("marker", "instance", "due"), PENDING)
-def test_a_step_that_a_killed_run_left_open_is_due_again_and_nothing_else(marker, instance, due):
-    scene = at_stage(scene_of(), "enforced")
-    seen = {**scene.instances[instance], "pending": {"phase": "editing", "step": marker}}
-    scene = dataclasses.replace(scene, instances={**scene.instances, instance: seen})
+@pytest.mark.parametrize(("noted", "instance", "due"), NOTED)
+def test_a_step_that_a_killed_run_left_open_is_due_again_and_nothing_else(noted, instance, due):
+    scene = showing(at_stage(scene_of(), "enforced"), instance, noted=(noted,))
     assert targets(make_plan(scene, ask_for(scene))) == [due]

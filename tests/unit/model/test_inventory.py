@@ -155,7 +155,7 @@ def test_a_mistake_is_a_variable_that_stops_the_playbook(inventory):
 
 def test_a_host_that_is_misspelt_is_told_with_the_nearest(inventory):
     (inventory / "tls_connections.yml").write_text(FLEET.replace("hosts: [urs1]", "hosts: [ursl]"))
-    found, _ = listed(inventory)
+    found, _unused = listed(inventory)
     assert (
         "components.router.hosts[0]: there is no host 'ursl'" in found["_meta"]["hostvars"]["cfg1"]["tls_model_error"]
     )
@@ -164,7 +164,7 @@ def test_a_host_that_is_misspelt_is_told_with_the_nearest(inventory):
 def test_an_inline_variable_that_says_otherwise_is_told_with_both_places(inventory):
     with (inventory / "tls_connections.yml").open("a") as file:
         file.write("hosts:\n  db1: {os: linux}\n")
-    found, _ = listed(inventory)
+    found, _unused = listed(inventory)
     error = found["_meta"]["hostvars"]["cfg1"]["tls_model_error"]
     assert "hosts.db1.os: it is linux here and aix in " in error
 
@@ -210,7 +210,7 @@ def test_model_files_inside_the_inventory_folder_bring_a_warning(inventory):
     (inventory / "fleet").mkdir()
     (inventory / "tls_connections.yml").rename(inventory / "fleet" / "a.yml")
     (inventory / "tls_connections.yml").write_text("plugin: connsec.tls.connections\nmodel: [fleet/*.yml]\n")
-    _, warnings = listed(inventory)
+    _unused, warnings = listed(inventory)
     assert "lies inside the inventory folder" in " ".join(warnings.split())
 
 

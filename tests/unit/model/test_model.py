@@ -20,7 +20,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._model import (
     parse_model,
 )
 
-HOSTS = ["cfg1", "cfg2", "db1", "urs1", "web1", "win1"]
+HOSTS = ("cfg1", "cfg2", "db1", "urs1", "web1", "win1")
 
 FLEET = {
     "plugin": "connsec.tls.connections",
@@ -260,7 +260,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), MISTAKES, ids=[told for _, told in MISTAKES])
+@pytest.mark.parametrize(("change", "told"), MISTAKES, ids=[told for _unused, told in MISTAKES])
 def test_a_mistake_is_told_with_its_file_and_entry(change, told):
     found = mistakes(changed(change))
     assert any(told in line for line in found), found
@@ -382,7 +382,7 @@ BLOCKED = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "told"), BLOCKED, ids=[told for _, told in BLOCKED])
+@pytest.mark.parametrize(("changes", "told"), BLOCKED, ids=[told for _unused, told in BLOCKED])
 def test_what_is_not_built_yet_blocks_with_one_sentence(changes, told):
     pair = parse(changed(*changes)).pairs[0]
     assert pair.blocked.startswith(told)
@@ -474,7 +474,7 @@ def test_ten_thousand_hosts_take_about_twice_as_long_as_five_thousand():
     def seconds(count):
         data, hosts = large(count), ["h%05d" % n for n in range(count)]
         best = None
-        for _ in range(2):
+        for _unused in range(2):
             begin = time.process_time()
             assert len(parse(data, hosts).pairs) == 3 * count
             spent = time.process_time() - begin

@@ -103,7 +103,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "told"), MISTAKES, ids=[ascii(told) for _, told in MISTAKES])
+@pytest.mark.parametrize(("text", "told"), MISTAKES, ids=[ascii(told) for _unused, told in MISTAKES])
 def test_a_file_that_is_no_model_is_told_with_its_name(write, text, told):
     with pytest.raises(ModelError) as error:
         source.load(write(text))

@@ -1,0 +1,112 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a step's host is told of it; private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._entities import Pair
+from ._kind import InstanceKind, Option
+from ._scene import Scene, option_id, setting
+from ._spec import State, StepSpec
+from ._stages import steps_of
+from ._steps import Step
+
+
+def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
+    """Return the step as its host is told: the ``tls_step`` of a kind's entry point, and what surrounds it.
+
+    ``edits`` holds what the kind declares for this stage and the host's files do not hold yet.
+
+    Args:
+        scene: what is known.
+        step: the step.
+        own: for a reverse, whether this run has begun the step.
+    """
+    kind = scene.kinds[step.instance.name]
+    pairs = [scene.model.pair(name) for name in step.pairs]
+    edits = () if step.reverse or step.stage == "load" else _edits(scene, step, pairs)
+    return StepSpec(
+        state=_state(kind, step),
+        id=step.id,
+        stage=step.stage,
+        target=step.target,
+        reason=step.reason,
+        instance=step.instance.name,
+        component=step.instance.component,
+        host=step.instance.host,
+        directory=scene.directories[step.instance.host],
+        folder=step.instance.component,
+        of=list(step.of),
+        pairs=list(step.pairs),
+        listeners=[] if step.stage == "connect" else list(step.of),
+        paths=scene.paths(step.instance),
+        role=kind.role,
+        edits=list(edits),
+        files=list(kind.files),
+        test=list(kind.test),
+        apply="restart" if step.apply == "restart" and kind.restart else kind.apply,
+        reload=dict(kind.reload),
+        restart=dict(kind.restart),
+        process=dict(kind.process),
+        wait_for=_wait_for(scene, step),
+        interruption=kind.interruption,
+        own=own,
+    )
+
+
+def _state(kind: InstanceKind, step: Step) -> State:
+    if step.reverse:
+        return "reverse"
+    return "whole" if step.stage == "load" or kind.edits == "options" else "tasks"
+
+
+def _edits(scene: Scene, step: Step, pairs: t.Sequence[Pair]) -> list[dict[str, t.Any]]:
+    """Return the options to write; a flip writes those of all the server's stages at once."""
+    places: dict[str, Option] = {}
+    for pair in pairs:
+        flips = step.stage == "enforce" and scene.shape(pair) == "flip"
+        for stage in [each for each in steps_of(pair) if each != "connect"] if flips else [step.stage]:
+            for option in setting(scene, stage, pair).missing:
+                places[option_id(option)] = option
+    files: dict[tuple[str, str], list[Option]] = {}
+    for option in places.values():
+        files.setdefault((option.file, option.format), []).append(option)
+    return [
+        {"path": path, "format": form, "options": [_row(option) for option in options]}
+        for (path, form), options in sorted(files.items())
+    ]
+
+
+def _row(option: Option) -> dict[str, t.Any]:
+    row: dict[str, t.Any] = {"section": option.section, "key": option.key}
+    row.update({"state": "absent"} if option.value is None else {"value": option.value})
+    if option.separator is not None:
+        row["separator"] = option.separator
+    return row
+
+
+def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
+    """Return which ports have to be open, or closed, once the process has taken its configuration.
+
+    Those of listeners that the step is not about have to be as they were.
+    """
+    wanted: dict[tuple[str, int], bool] = {}
+    for pair in scene.served(step.instance):
+        address, listener = scene.address(pair.server.host), pair.listener
+        moved = step.stage != "connect" and listener.name in step.of
+        if scene.shape(pair) != "second_listener":
+            wanted[address, listener.port] = True
+            continue
+        answers = {"clear": scene.clear(pair).outcome == "clear", "tls": scene.tls(pair).outcome == "tls"}
+        if moved and step.stage == "permit":
+            answers["tls"] = not step.reverse
+        if moved and step.stage == "enforce":
+            answers["clear"] = step.reverse
+        closed = {"clear": moved and step.stage == "enforce", "tls": False}
+        for name, port in (("clear", listener.port), ("tls", listener.secure_port)):
+            if port is not None and (answers[name] or closed[name]):
+                wanted[address, port] = answers[name]
+    return [{"address": address, "port": port, "open": open_} for (address, port), open_ in sorted(wanted.items())]

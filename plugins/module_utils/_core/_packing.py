@@ -1,0 +1,62 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steps packed into rounds: what may run at the same time, and in which order; private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._scene import Scene
+from ._steps import Round, Step
+
+#: Phases of a run in order. ``flip`` is a phase of its own, for its rounds are judged and taken back as one.
+PHASES: t.Final = ("load", "permit", "connect", "flip", "demand", "enforce")
+#: Going back, listeners are opened before clients leave TLS, and clients leave it before servers end it.
+PHASES_BACK: t.Final = ("flip", "enforce", "demand", "connect", "permit")
+
+
+def pack(scene: Scene, steps: t.Sequence[Step], *, back: bool = False) -> tuple[Round, ...]:
+    """Return the rounds of some steps."""
+    flips, others = _flips(scene, steps)
+    rounds: list[Round] = []
+    for phase in PHASES_BACK if back else PHASES:
+        rounds += flips if phase == "flip" else _apart(scene, [step for step in others if step.stage == phase], phase)
+    return tuple(rounds)
+
+
+def _apart(scene: Scene, steps: t.Sequence[Step], phase: str) -> list[Round]:
+    """Return rounds in which no two members of a component, and no two steps of an instance, meet."""
+    packed: list[list[Step]] = []
+    taken: list[set[str]] = []
+    for step in sorted(steps, key=lambda step: (step.instance.name, step.id)):
+        free = (at for at, components in enumerate(taken) if step.instance.component not in components)
+        number = next(free, len(packed))
+        if number == len(packed):
+            packed.append([])
+            taken.append(set())
+        packed[number].append(step)
+        taken[number].add(step.instance.component)
+    return [_round(scene, phase, row) for row in packed]
+
+
+def _flips(scene: Scene, steps: t.Sequence[Step]) -> tuple[list[Round], list[Step]]:
+    """Return a round for each listener that flips, its server's step and its clients', and the steps that are left."""
+    servers = [step for step in steps if step.stage == "enforce" and _can_only_flip(scene, step)]
+    rounds = []
+    left = [step for step in steps if step not in servers]
+    for server in servers:
+        moved = set(server.pairs)
+        clients = [step for step in left if step.stage == "connect" and moved & set(step.pairs)]
+        left = [step for step in left if step not in clients]
+        rounds.append(_round(scene, "flip", [server, *clients], together=True))
+    return rounds, left
+
+
+def _can_only_flip(scene: Scene, step: Step) -> bool:
+    return scene.shape(scene.model.pair(step.pairs[0])) == "flip"
+
+
+def _round(scene: Scene, phase: str, steps: t.Sequence[Step], *, together: bool = False) -> Round:
+    interruption = max(scene.kinds[step.instance.name].interruption for step in steps)
+    return Round(phase, tuple(steps), together, interruption)

@@ -1,0 +1,87 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who still uses a clear listener that is about to be closed; private to this collection."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from ._entities import Instance, Pair
+from ._evidence import Fault, fails
+from ._hold import Hold, waiting
+from ._names import is_ip_address
+from ._observed import Peer, SeenWatch
+from ._scene import Scene
+from ._sessions import sessions_of
+
+Watched = t.Mapping[str, SeenWatch]
+
+
+def listener_id(server: Instance, name: str) -> str:
+    """Return how a watch calls a listener: ``component.listener@host``."""
+    return "%s.%s@%s" % (server.component, name, server.host)
+
+
+def strangers(scene: Scene, server: Instance, listeners: t.Iterable[str], watched: Watched) -> Hold | None:
+    """Return who still uses these clear listeners of an instance, the first that is found.
+
+    A peer belongs to the hosts that have its address. Connections that had ended before the watch began do not count.
+
+    Args:
+        scene: the model and what was seen.
+        server: the instance.
+        listeners: names of its listeners.
+        watched: what was seen of them, by :func:`listener_id`.
+    """
+    for name in listeners:
+        listener = listener_id(server, name)
+        seen = watched.get(listener)
+        unwatched = _why_unwatched(seen)
+        if seen is None or unwatched:
+            expected = "the peers of %s were watched" % listener
+            return Hold(fails("enforced", expected, unwatched, "unseen"), waiting=False)
+        pairs = scene.model.pairs_of_listener(server.name, name)
+        found = _first_in_the_clear(scene, listener, pairs, seen.peers)
+        if found is not None:
+            return found
+    return None
+
+
+def _why_unwatched(seen: SeenWatch | None) -> str:
+    if seen is None:
+        return "nobody watched them"
+    if seen.unreadable:
+        return seen.unreadable
+    return "" if seen.listening else "nobody listens there, as far as its host can see"
+
+
+def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], peers: t.Iterable[Peer]) -> Hold | None:
+    shape = scene.shape(pairs[0])
+    for peer in peers:
+        if peer.state == "TIME_WAIT" and not peer.new:
+            continue
+        known = sorted({pair.client.name for pair in pairs if _may_be_at(scene, pair, peer.address)})
+        if not known:
+            return _in_the_clear(listener, "%s, which no enumerated client has" % peer.address, "stranger")
+        if shape == "second_listener":
+            who = "%s, a clear session of %s" % (peer.address, " or ".join(known))
+            return _in_the_clear(listener, who, "leftover")
+    if shape == "same_port":  # before a flip its own clients are in the clear, and move with it
+        for pair in pairs:
+            clear = sessions_of(scene, pair).clear
+            if clear:
+                return _in_the_clear(listener, "%s, a clear session of %s" % (clear[0], pair.client.name), "leftover")
+    return None
+
+
+def _may_be_at(scene: Scene, pair: Pair, address: str) -> bool:
+    """Return whether the pair's client may have an address; what every host calls itself by, on the server's alone."""
+    if pair.client.host == pair.server.host and is_ip_address(address) and ipaddress.ip_address(address).is_loopback:
+        return True
+    return address in scene.addresses_of(pair.client.host)
+
+
+def _in_the_clear(listener: str, who: str, fault: Fault) -> Hold:
+    return waiting("enforced", "nobody uses %s in the clear" % listener, who, fault=fault)
