@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ._core._masked import is_secret
+
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
@@ -33,6 +35,11 @@ def diff_of(changes: t.Sequence[Change]) -> list[dict[str, str]]:
         }
         for change in changes
     ]
+
+
+def hide_secrets(module: AnsibleModule, options: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+    """Keep the values of options that are named like secrets out of the result, which holds the arguments as well."""
+    module.no_log_values.update(str(row["value"]) for row in options if row.get("value") and is_secret(str(row["key"])))
 
 
 def finish(

@@ -33,10 +33,8 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Show what is enumerated
-  ansible.builtin.import_playbook: connsec.tls.enumerate
-
-- name: Use it in a play of your own
+# ansible-playbook -i inventory/prod connsec.tls.enumerate shows the same as a table
+- name: Use what is enumerated in a play of your own
   connsec.tls.enumerate:
   run_once: true
   delegate_to: localhost

@@ -195,6 +195,9 @@ endpoints:
       description: Name of the TLS alert that the server sent.
       returned: where it sent one that ended the handshake
       type: str
+    address:
+      description: The address that was reached. None if none was.
+      type: str
     source_ports:
       description: The local ports of all connections that were made.
       type: list

@@ -14,8 +14,10 @@ description:
   - Installs the material of all instances of a host in one round trip. Each instance has a folder with fixed names
     below O(directory), and a new generation is taken with one rename; the one before stays for going back.
   - What went in is compared with what is wanted, and every file with its digest, owner and mode, so drift is found.
+    Where only modes or owners differ, they are put right in place.
   - Processes are not touched.
-  - Keys come from the store on the controller. They travel inside the connection only, which therefore needs pipelining.
+  - Keys come from the store on the controller. They travel inside the connection only, and therefore it needs
+    pipelining. C(docs/hosts.md) says what lies on a host, and how to go back by hand.
 author: connsec.tls contributors (@connsec)
 attributes:
   check_mode:
@@ -53,30 +55,67 @@ options:
         description: The account that its key belongs to; the account that Ansible works as if it is not given.
         type: str
       identity:
-        description: Name of the identity in the store; not given for an instance that only verifies.
-        type: str
+        description:
+          - Name of the identity in the store; not given for an instance that only verifies.
+          - The module itself is given what is public about it.
+        type: raw
       trust:
         description: The authorities that it trusts.
         type: list
         elements: str
         default: []
       formats:
-        description: What it reads.
+        description:
+          - What it reads. V(java) is a truststore that Java reads, V(pkcs12) a keystore, V(crl) the revocation lists
+            of the authorities that it trusts.
         type: list
         elements: str
-        choices: [pem, pkcs12, java]
+        choices: [pem, pkcs12, java, crl]
         default: [pem]
+      files:
+        description: Set by the action plugin, the files of the generation.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the file.
+            type: str
+            required: true
+          content:
+            description: Its content in base64; empty in check mode, where no key leaves the store.
+            type: str
+            required: true
+          secret:
+            description: Whether only the account may read it.
+            type: bool
+            default: false
+      inputs:
+        description: Set by the action plugin, digests of what went in.
+        type: dict
+        default: {}
+      trusted:
+        description: Set by the action plugin, fingerprints of the roots that are trusted now, for O(state=previous).
+        type: list
+        elements: str
   state:
-    description: V(present) installs what is wanted; V(previous) goes back to the generation before.
+    description:
+      - V(present) installs what is wanted.
+      - V(previous) goes back to the generation before, with one rename. It is refused if that one has expired, trusts
+        an authority that is not trusted any more, or is not complete. A second call goes no further back.
     type: str
     choices: [present, previous]
     default: present
   store:
-    description: The folders C(authorities), C(identities) and C(ledger) of the store on the controller.
+    description:
+      - The folders C(authorities), C(identities) and C(ledger) of the store on the controller.
+      - Those that the variables C(tls_store) and its siblings name if it is not given, as for M(connsec.tls.pki).
     type: dict
   look:
     description: A request of M(connsec.tls.observe) that is answered afterwards, in the same round trip.
     type: dict
+notes:
+  - The passphrase comes from the variable C(tls_identities_passphrase), else from C(tls_store_passphrase).
 """
 
 EXAMPLES = r"""
@@ -101,23 +140,29 @@ reasons:
   returned: always
   type: dict
   sample: {"material router@urs1": "the certificate is another"}
+failures:
+  description: Why instances have not got what was asked for, by name; those of the same host that could have it have.
+  returned: always
+  type: dict
+  sample: {}
 observation:
   description: What M(connsec.tls.observe) returns.
-  returned: when O(look) is given, except in check mode
+  returned: when O(look) is given
   type: dict
 """
 
 import base64
+import binascii
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core._change import Change
 from ..module_utils._core._errors import TlsError
-from ..module_utils._core._generation import plan_generation
 from ..module_utils._host._files import locked
-from ..module_utils._host._generations import Material
-from ..module_utils._module import diff_of
+from ..module_utils._host._generations import File, Material
+from ..module_utils._module import finish
 
 FILE = {
     "name": {"type": "str", "required": True},
@@ -128,40 +173,79 @@ INSTANCE = {
     "name": {"type": "str", "required": True},
     "folder": {"type": "str", "required": True},
     "account": {"type": "str"},
-    "inputs": {"type": "dict", "default": {}},
-    "public": {"type": "dict"},
-    "trusted": {"type": "list", "elements": "str"},
+    "identity": {"type": "raw"},
+    "trust": {"type": "list", "elements": "str", "default": []},
+    "formats": {"type": "list", "elements": "str", "choices": ["pem", "pkcs12", "java", "crl"], "default": ["pem"]},
     "files": {"type": "list", "elements": "dict", "options": FILE, "default": []},
+    "inputs": {"type": "dict", "default": {}},
+    "trusted": {"type": "list", "elements": "str"},
 }
 
 
-def decide(places: t.Mapping[str, Material], rows: t.Sequence[t.Mapping[str, t.Any]], state: str) -> t.List[Change]:
-    """Return a change for each instance whose material is not as it is wanted."""
-    changes = []
-    for row in rows:
-        found = places[row["name"]].found()
-        if state == "previous":
-            changes.append(Change("material %s" % row["name"], found["generation"], found["previous"], "going back"))
-            continue
-        change = plan_generation(row["name"], installed=found["manifest"], drift=found["drift"], wanted=row["inputs"])
-        if change is not None:
-            changes.append(change)
-    return changes
+class Instances:
+    """The instances of this host, planned together and installed one by one."""
 
+    def __init__(self, directory: str, rows: t.Sequence[t.Mapping[str, t.Any]], *, back: bool) -> None:
+        """Read and decide.
 
-def make(
-    places: t.Mapping[str, Material], rows: t.Sequence[t.Mapping[str, t.Any]], changes: t.Sequence[Change], state: str
-) -> None:
-    """Install, or go back to, a generation of each instance that changes."""
-    due = {change.target for change in changes}
-    for row in rows:
-        if "material %s" % row["name"] not in due:
-            continue
-        place = places[row["name"]]
-        if state == "previous":
-            place.back()
-        else:
-            place.install([(f["name"], base64.b64decode(f["content"]), f["secret"]) for f in row["files"]])
+        Raises:
+            TlsError: an instance, or its folder, is given twice.
+        """
+        self._directory = directory
+        self._back = back
+        self.failures: dict[str, str] = {}
+        self._rows = {"material %s" % row["name"]: row for row in rows}
+        if len(self._rows) < len(rows) or len({row["folder"] for row in rows}) < len(rows):
+            raise TlsError("an instance, or its folder, is given twice; give each instance once")
+        self._places: dict[str, Material] = {}
+        self.changes: list[Change] = []
+        for target, row in self._rows.items():
+            try:
+                self._places[target] = Material(directory, row)
+                change = self._due(target)
+            except TlsError as error:
+                self.failures[row["name"]] = str(error)
+            else:
+                self.changes += [change] if change is not None else []
+
+    def _due(self, target: str) -> Change | None:
+        return self._places[target].plan_back() if self._back else self._places[target].plan()
+
+    def make(self, change: Change) -> None:
+        """Carry one instance's change out, alone on this host; one that cannot be had does not keep the others."""
+        row = self._rows[change.target]
+        try:
+            with locked(self._directory):
+                if self._due(change.target) is None:
+                    return  # somebody was faster
+                if self._back:
+                    self._places[change.target].go_back()
+                else:
+                    self._places[change.target].make([self._file(file) for file in row["files"]])
+        except TlsError as error:
+            self.failures[row["name"]] = str(error)
+
+    def _file(self, file: t.Mapping[str, t.Any]) -> File:
+        try:
+            return File(file["name"], base64.b64decode(file["content"], validate=True), secret=file["secret"])
+        except binascii.Error:
+            raise TlsError("the content of %s is not base64" % file["name"]) from None
+
+    def result(self, look: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+        """Return what is installed now, what failed, and what the host shows if that was asked for."""
+        numbers = {}
+        for place in self._places.values():
+            with contextlib.suppress(TlsError):  # what is wrong there has failed already
+                numbers[place.name] = place.generation
+        found: dict[str, t.Any] = {"generations": numbers, "failures": self.failures}
+        if self.failures:
+            said = ("%s: %s" % row for row in sorted(self.failures.items()))
+            found.update(failed=True, msg="; ".join(said))
+        if look:
+            from ..module_utils._host._observe import observe
+
+            found["observation"] = observe(look)
+        return found
 
 
 def main() -> None:
@@ -171,28 +255,17 @@ def main() -> None:
             "directory": {"type": "path", "default": "/etc/connsec"},
             "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE},
             "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
+            "store": {"type": "dict"},
             "look": {"type": "dict"},
         },
         supports_check_mode=True,
     )
-    directory, rows, state = (module.params[name] for name in ("directory", "instances", "state"))
-    places = {row["name"]: Material(directory, row) for row in rows}
+    options = module.params
     try:
-        changes = decide(places, rows, state)
-        if changes and not module.check_mode:
-            with locked(directory):
-                make(places, rows, decide(places, rows, state), state)
-        result: t.Dict[str, t.Any] = {
-            "generations": {name: place.found()["generation"] for name, place in places.items()}
-        }
-        if module.params["look"] and not module.check_mode:
-            from ..module_utils._host._observe import observe
-
-            result["observation"] = observe(module.params["look"])
+        instances = Instances(options["directory"], options["instances"], back=options["state"] == "previous")
+        finish(module, instances.changes, make=instances.make, facts=lambda: instances.result(options["look"]))
     except TlsError as error:
         module.fail_json(msg=str(error))
-    reasons = {change.target: change.reason for change in changes}
-    module.exit_json(changed=bool(changes), reasons=reasons, diff=diff_of(changes), **result)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ attributes:
   idempotent:
     description: It changes nothing.
     support: full
+  action:
+    description: An action plugin makes the identity of a stranger where a probe asks for one.
+    support: full
 options:
   request:
     description:
@@ -35,6 +38,20 @@ options:
       - C(docs/looking.md) describes them.
     type: dict
     required: true
+  stranger:
+    description:
+      - Set by the action plugin, an identity of an authority that nobody trusts.
+      - It is presented where a probe has C(foreign=true), and has to be refused.
+    type: dict
+    suboptions:
+      certificate:
+        description: The certificate as PEM.
+        type: str
+        required: true
+      key:
+        description: Its private key as PEM.
+        type: str
+        required: true
 """
 
 EXAMPLES = r"""
@@ -75,12 +92,24 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._core._errors import TlsError
 from ..module_utils._host._observe import observe
 
+STRANGER = {
+    "certificate": {"type": "str", "required": True},
+    "key": {"type": "str", "required": True, "no_log": True},
+}
+
 
 def main() -> None:
     """Look, and tell."""
-    module = AnsibleModule(argument_spec={"request": {"type": "dict", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "request": {"type": "dict", "required": True},
+            "stranger": {"type": "dict", "options": STRANGER},
+        },
+        supports_check_mode=True,
+    )
     try:
-        module.exit_json(changed=False, observation=observe(module.params["request"]))
+        seen = observe(module.params["request"], stranger=module.params["stranger"])
+        module.exit_json(changed=False, observation=seen)
     except TlsError as error:
         module.fail_json(msg=str(error))
 

@@ -13,14 +13,15 @@ version_added: 0.1.0
 description:
   - Sets, changes or takes out any number of options of one file, in one round trip and with one rename, so that no
     reader ever meets half of them.
-  - Every other byte stays as it is, and so do mode and owner. A file that is a link is refused.
+  - Every other byte stays as it is, and so do mode, owner, access list and SELinux label. A file that is a link is
+    refused.
 author: connsec.tls contributors (@connsec)
 attributes:
   check_mode:
     description: Says what would be changed and changes nothing.
     support: full
   diff_mode:
-    description: Shows the file before and after; values of options that are named like secrets are masked.
+    description: Shows each option before and after; values of options that are named like secrets are masked.
     support: full
   idempotent:
     description: A second run changes nothing.
@@ -53,13 +54,22 @@ options:
         description: Its value; required unless O(options[].state=absent).
         type: str
       separator:
-        description: What stands between name and value of a new option; that of its neighbours if it is not given.
+        description: As O(separator), for this option alone.
         type: str
       state:
         description: Whether the option is to be there.
         type: str
         choices: [present, absent]
         default: present
+  separator:
+    description:
+      - What stands between name and value of an option that is new to the file, such as V(=).
+      - That of its neighbours in the file if it is not given.
+    type: str
+notes:
+  - Where an option stands twice, the last one is changed, for it is the one that most readers take. With
+    O(options[].state=absent) all of them go.
+  - Format V(ini) is read as Python's C(configparser) reads it, with names as they are written.
 """
 
 EXAMPLES = r"""
@@ -76,60 +86,22 @@ reasons:
   description: What was changed, and why, by file, section and option.
   returned: always
   type: dict
-  sample: {"/etc/router/router.ini [listener.default] tls_port": "it is not set, planned '2021'"}
+  sample: {"/etc/router/router.ini [listener.default] tls_port": "is not set, planned '2021'"}
 """
-
-import re
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core._change import Change
 from ..module_utils._core._errors import TlsError
-from ..module_utils._core._options import Setting, edit, read
-from ..module_utils._host._files import FilesError, read_file, sweep, write_file
-from ..module_utils._module import finish
+from ..module_utils._host._option_file import OptionFile
+from ..module_utils._module import finish, hide_secrets
 
-SUBOPTIONS = {
+OPTION = {
     "section": {"type": "str", "default": ""},
     "key": {"type": "str", "required": True, "no_log": False},
     "value": {"type": "str"},
     "separator": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
-_SECRET = re.compile(r"(?i)pass|secret|token|credential")
-
-
-def wanted(rows: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[Setting]:
-    """Return the options that were asked for.
-
-    Raises:
-        TlsError: one has neither a value nor C(state: absent).
-    """
-    settings = []
-    for row in rows:
-        if (row["value"] is None) == (row["state"] == "present"):
-            raise TlsError("option %s has either a value or state: absent" % row["key"])
-        settings.append(Setting(row["section"], row["key"], row["value"], row["separator"]))
-    return settings
-
-
-def plan(path: str, text: str, form: str, settings: t.Sequence[Setting]) -> t.List[Change]:
-    """Return a change for each option that is not as it is wanted."""
-    changes = []
-    for setting in settings:
-        found = read(text, form, setting.section, setting.key)
-        if found != setting.value:
-            target = "%s%s %s" % (path, " [%s]" % setting.section if setting.section else "", setting.key)
-            secret = bool(_SECRET.search(setting.key))
-            before, after = ("(masked)" if secret and value is not None else value for value in (found, setting.value))
-            reason = "it is %s, planned %s" % (_said(before), _said(after))
-            changes.append(Change(target, before, after, reason))
-    return changes
-
-
-def _said(value: t.Optional[str]) -> str:
-    return "not set" if value is None else "%r" % value
 
 
 def main() -> None:
@@ -138,25 +110,18 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "format": {"type": "str", "choices": ["ini", "conf", "properties"], "default": "ini"},
-            "options": {"type": "list", "elements": "dict", "required": True, "options": SUBOPTIONS},
+            "options": {"type": "list", "elements": "dict", "required": True, "options": OPTION},
+            "separator": {"type": "str"},
         },
         supports_check_mode=True,
+        no_log=True,  # this keeps the values of options out of the host's system log, and nothing out of the result
     )
-    path, form = module.params["path"], module.params["format"]
+    asked = module.params
+    hide_secrets(module, asked["options"])
     try:
-        found = read_file(path)
-        if found is None:
-            raise FilesError("%s does not exist; options are set in a file that is there" % path)
-        text = found.data.decode("utf-8", "surrogateescape")
-        settings = wanted(module.params["options"])
-        edited = edit(text, form, settings).encode("utf-8", "surrogateescape")
-
-        def write() -> None:
-            """Write all options with one rename."""
-            write_file(path, edited, mode=found.mode, owner=found.owner, fault="options")
-            sweep(path.rpartition("/")[0])
-
-        finish(module, plan(path, text, form, settings), make=lambda change: None, then=write)
+        file = OptionFile(asked["path"], asked["format"], asked["options"], separator=asked["separator"])
+        # all changes come with one rename
+        finish(module, file.changes, make=lambda change: None, then=file.write)
     except TlsError as error:
         module.fail_json(msg=str(error))
 

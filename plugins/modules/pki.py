@@ -9,19 +9,22 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pki
 short_description: Issue authorities, certificates and revocation lists in one batch on the controller
-version_added: 1.0.0
+version_added: 0.1.0
 author:
   - connsec.tls contributors (@connsec)
 description:
   - Looks at the store on the controller, decides which authorities, identities and revocation lists are missing, due
     for renewal or different from what is wanted, and makes all of them in one transaction, each with its reason.
   - An identity is issued anew, with a new key, when two thirds of its life have passed (and up to a fiftieth of its
-    life later, always the same for one name), and when its names, usages, key type, authority or common name change.
+    life later, always the same for one name), when its names, usages, key type, authority or common name change, and
+    when a shorter life is planned than it has.
   - Private keys are encrypted at rest and never returned. The passphrase is a variable, not an option, so that it can
     come from Ansible Vault and never stands in a task - V(tls_store_passphrase), or one each in
-    V(tls_authorities_passphrase) and V(tls_identities_passphrase). Where nothing has to be signed, none is needed.
+    V(tls_authorities_passphrase) and V(tls_identities_passphrase). Where nothing has to be signed, none is needed; and
+    without that of the authorities, renewals of what is still valid and lists are postponed.
   - The intent of every certificate is in the store's journal before the first signature, so that a run that is killed
     at any moment leaves a store in which every file is complete, and the next run says what was not finished.
+  - It is refused while another run holds the store. In check mode it is not.
   - It runs on the controller and needs no connection; use it with C(run_once).
 requirements:
   - cryptography >= 46.0.7 on the controller
@@ -102,7 +105,7 @@ options:
             certificate when a host is given them.
         type: list
         elements: str
-        choices: [java, pem, pkcs12]
+        choices: [crl, java, pem, pkcs12]
         default: [pem]
       common_name:
         description: Whether an old reader needs one of the names, of at most 64 characters, as common name too.
@@ -112,6 +115,7 @@ options:
     description:
       - The hosts that were seen to hold generations of ours. With any, an empty store is refused instead of filled - it
         was lost, and new authorities would not be trusted by anybody.
+      - A root that the store once held is never made anew, with or without this.
     type: list
     elements: str
     default: []
@@ -182,12 +186,16 @@ reasons:
     authority connsec root: no certificate yet
     identity confserv@cfg1: 'names differ: +10.0.0.7'
 postponed:
-  description: Revocation lists that are due and wait for a run that has the passphrase of the authorities.
+  description:
+    - What is due and can wait for a run that has the passphrase of the authorities, and why it is due - renewals of
+      certificates that are still valid, and revocation lists.
   type: dict
   returned: success
   sample: {}
 identities:
-  description: What is public about each wanted identity that has a certificate. Times are seconds since 1970.
+  description:
+    - What is public about each wanted identity that has a certificate. Times are seconds since 1970.
+    - C(chain_not_after) is the first end of its certificate, its issuer's and the root's.
   type: dict
   returned: success
   sample:
@@ -204,6 +212,7 @@ identities:
       not_after: 1803280601
       sha256: c8c4768d439c8ba4675566ae51e2ba40daae24c294c78a00710d902dacbeb1ef
       spki_sha256: 825a06cdfcc97d7ee0da0cb92ef274c503ebe73058d58c436704e553aab6cd75
+      chain_not_after: 1803280601
       chain_sha256: [c6a350715b6cdba4159f3f518eb71cd79c38c845db3d39069d7c65305d2c54b0]
 not_issued:
   description: The wanted identities that have no certificate; in check mode, those that would get their first one.
@@ -221,6 +230,14 @@ trust:
   returned: success
 roots:
   description: Each authority's roots as PEM, to hand to receivers.
+  type: dict
+  returned: success
+issuing:
+  description: Each authority's issuing authorities as PEM, from the oldest to the newest.
+  type: dict
+  returned: success
+crls:
+  description: The revocation lists of each authority's root and issuing authorities as PEM, to publish somewhere.
   type: dict
   returned: success
 unfinished:

@@ -10,8 +10,9 @@ module: plan
 short_description: Make the plan of a run and show it
 version_added: 0.1.0
 description:
-  - Part of the engine behind P(connsec.tls.rollout#playbook) and its siblings; it does not run alone.
-  - In phase V(model) it reads the model, the kinds and their settings, and says which hosts have to be looked at for what.
+  - Part of the engine behind the playbook C(connsec.tls.rollout) and its siblings; it does not run alone.
+  - In phase V(model) it reads the model, the kinds and their settings, and says which hosts have to be looked at, and
+    for what.
   - In phase V(decide) it turns what was seen into rounds of steps, shows them, and leaves them in facts of localhost.
   - It runs with C(run_once), delegated to localhost with C(delegate_facts).
 options:
@@ -70,7 +71,7 @@ plan:
       type: dict
       returned: always
     rounds:
-      description: Steps that may run at the same time, round by round, with the interruption in seconds that they cause.
+      description: Steps that may run at the same time, round by round, with the interruption in seconds they cause.
       type: list
       elements: dict
       returned: always

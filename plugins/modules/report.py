@@ -13,7 +13,8 @@ description:
   - The last task of every playbook of this collection; it does not run alone.
   - Prints every pair with its stage and status, and for each that is not done the gate, what was expected, what was
     seen, and what to do. Fails if a pair failed, and only then.
-  - Writes C(report.json) and C(report.html) into the folder that the variable C(tls_report_directory) names, if it is set.
+  - Writes C(report.json) and C(report.html) into the folder that the variable C(tls_report_directory) names, if it is
+    set.
 options: {}
 author:
   - connsec.tls contributors (@connsec)
@@ -41,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 report:
-  description: The report, version 1, as C(docs/report.md) describes it.
-  returned: always
+  description: The report, version 1, as C(docs/report.md) describes it. It is the fact C(tls_result) as well.
+  returned: when nothing failed
   type: dict
 """

@@ -10,19 +10,15 @@ module: round
 short_description: Open, judge and close the rounds of a run
 version_added: 0.1.0
 description:
-  - Part of the engine behind P(connsec.tls.rollout#playbook) and its siblings; it does not run alone.
+  - Part of the engine behind the playbook C(connsec.tls.rollout) and its siblings; it does not run alone.
   - Each phase takes in what the tasks before it saw, and says what the tasks after it do, in facts of localhost.
   - A gate looks; it never believes a task.
 options:
   phase:
     description: Which part of a round is at hand.
     type: str
-    choices: [installed, open, choose, judge, reversed]
+    choices: [installed, open, watched, judge, reversed]
     required: true
-  number:
-    description: Number of the round, from 0.
-    type: int
-    default: 0
 author:
   - connsec.tls contributors (@connsec)
 attributes:
@@ -58,12 +54,8 @@ ansible_facts:
       description: The round at hand.
       type: dict
       returned: always
-    tls_seen:
-      description: What was seen of the fleet so far.
-      type: dict
-      returned: always
-    tls_state:
-      description: What gates said so far.
-      type: dict
+    tls_run:
+      description: What the run knows, as JSON text.
+      type: str
       returned: always
 """

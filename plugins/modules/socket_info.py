@@ -106,6 +106,7 @@ peers:
   sample:
     clear:
       peers: [{address: 192.0.2.8, port: 40000, state: ESTABLISHED, new: false, samples: 100}]
+      listening: true
       coverage: {samples: 100, seconds: 5.0, events: true}
 """
 
@@ -141,7 +142,11 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     process = {key: value for key, value in (module.params["process"] or {}).items() if value}
     listeners = [
-        Watched(row["id"] or shown((row["address"] or "*", row["port"])), row["address"], row["port"])
+        Watched(
+            row["id"] or shown((row["address"] or "*", row["port"])),
+            (row["address"],) if row["address"] else (),
+            row["port"],
+        )
         for row in module.params["listeners"]
     ]
     try:

@@ -51,7 +51,7 @@ options:
       path:
         description:
           - The file. Needed for V(file).
-          - Otherwise C(/etc/systemd/system/<unit>.d/connsec.conf), C(/etc/profile.d/connsec-<name>.sh) or
+          - Otherwise C(/etc/systemd/system/<unit>.d/zz-connsec.conf), C(/etc/profile.d/connsec-<name>.sh) or
             C(/etc/environment) if nothing else is said.
         type: path
       unit:
@@ -132,7 +132,7 @@ paths:
   description: The file of each instance.
   returned: success
   type: dict
-  sample: {"router@urs1": /etc/systemd/system/router.service.d/connsec.conf}
+  sample: {"router@urs1": /etc/systemd/system/router.service.d/zz-connsec.conf}
 running:
   description:
     - For each instance with a O(instances[].process), its processes, and the variables that the main one does not

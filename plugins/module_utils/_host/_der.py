@@ -139,8 +139,8 @@ def _take(fields: t.Sequence[_Field], index: int, tag: int) -> bytes:
 def _name(data: bytes) -> str:
     """Return the common name of a distinguished name, else its organization, else nothing."""
     found: dict[bytes, str] = {}
-    for _, relative in _fields(data):
-        for _, attribute in _fields(relative):
+    for _unused, relative in _fields(data):
+        for _unused, attribute in _fields(relative):
             kind, value = _fields(attribute)[:2]
             found[kind[1]] = value[1].decode(_CHARACTERS.get(value[0], "latin-1"), "replace")
     return found.get(_COMMON_NAME) or found.get(_ORGANIZATION) or ""
@@ -163,7 +163,7 @@ def _alternative_names(fields: t.Sequence[_Field]) -> tuple[str, ...]:
     for tag, content in fields:
         if tag != _EXTENSIONS:
             continue
-        for _, extension in _fields(_only(content, _SEQUENCE)):
+        for _unused, extension in _fields(_only(content, _SEQUENCE)):
             parts = _fields(extension)
             if parts[0] == (_OID, _SUBJECT_ALT_NAME):
                 names = _fields(_only(_take(parts, len(parts) - 1, _OCTETS), _SEQUENCE))

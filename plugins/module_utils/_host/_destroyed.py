@@ -48,7 +48,7 @@ class Destroyed:
             self.__exit__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None

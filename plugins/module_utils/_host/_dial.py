@@ -119,7 +119,9 @@ def resolve(address: str, port: int, deadline: Deadline, *, place: str) -> list[
     return [(row[0], row[4]) for row in answers[0]]
 
 
-def dial(addresses: t.Sequence[Address], source: str | None, deadline: Deadline, *, place: str) -> socket.socket:
+def dial(
+    addresses: t.Sequence[Address], source: str | None, deadline: Deadline, *, place: str, must: bool = True
+) -> socket.socket:
     """Return a socket that is connected to the first of the addresses that accepts.
 
     Args:
@@ -127,6 +129,7 @@ def dial(addresses: t.Sequence[Address], source: str | None, deadline: Deadline,
         source: local address to connect from; None for the system's choice.
         deadline: when to give up.
         place: what is dialled, for messages.
+        must: whether nothing is dialled from another address, where this host does not have ``source``.
 
     Raises:
         LookFailed: nobody accepts.
@@ -135,7 +138,7 @@ def dial(addresses: t.Sequence[Address], source: str | None, deadline: Deadline,
     for family, address in addresses[:_ADDRESSES_TRIED]:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            _bind(sock, family, source)
+            _bind(sock, family, source, must=must)
             deadline.arm(sock)
             sock.connect(address)
             return sock
@@ -163,13 +166,13 @@ def probe_ports() -> range:
     return range(highest + 1, 65536) if highest < 65536 - _PROBE_PORTS_LEAST else range(0)
 
 
-def _bind(sock: socket.socket, family: int, source: str | None) -> None:
+def _bind(sock: socket.socket, family: int, source: str | None, *, must: bool) -> None:
     """Bind to the source address and a port of ours; to one that the system chooses if those are all in use."""
     host = source or ""
     if source is not None and (":" in source) != (family == socket.AF_INET6):
         return
     ours = probe_ports()
-    ports = [ours[int.from_bytes(os.urandom(2), "big") % len(ours)] for _ in range(_PORTS_TRIED)] if ours else []
+    ports = [ours[int.from_bytes(os.urandom(2), "big") % len(ours)] for _unused in range(_PORTS_TRIED)] if ours else []
     try:
         for port in ports:
             try:
@@ -181,6 +184,9 @@ def _bind(sock: socket.socket, family: int, source: str | None) -> None:
         if source is not None:
             sock.bind((host, 0))
     except OSError as error:
+        if not must:
+            _bind(sock, family, None, must=True)
+            return
         raise LookFailed(
             "error",
             "source_unavailable",

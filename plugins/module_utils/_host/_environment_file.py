@@ -84,7 +84,7 @@ def environment_path(owner: str, spec: t.Mapping[str, t.Any]) -> str:
                 "%s: unit is %r; it is the name of a systemd unit, such as x.service" % (owner, unit)
             )
         unit = unit if "." in unit else unit + ".service"
-        path = os.path.join(str(spec.get("unit_directory") or UNIT_FOLDERS[0]), unit + ".d", "connsec.conf")
+        path = os.path.join(str(spec.get("unit_directory") or UNIT_FOLDERS[0]), unit + ".d", "zz-connsec.conf")
     path = str(path).format(owner=owner) if not spec.get("path") else str(path)
     if not os.path.isabs(path) or os.path.normpath(path) != path or not path.isprintable():
         raise EnvironmentRefused("%s: path is %r; it is an absolute path without .. in it" % (owner, path))
@@ -121,7 +121,7 @@ def unit_variables(spec: t.Mapping[str, t.Any], *, except_for: str) -> dict[str,
     for folder in folders:
         for name in _names(os.path.join(folder, unit + ".d")):
             drop_ins.setdefault(name, os.path.join(folder, unit + ".d", name))
-    texts += [_readable(path) or "" for _, path in sorted(drop_ins.items()) if path != except_for]
+    texts += [_readable(path) or "" for _unused, path in sorted(drop_ins.items()) if path != except_for]
     return effective(TARGETS["unit"], "\n".join(texts))
 
 

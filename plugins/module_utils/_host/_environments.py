@@ -12,7 +12,7 @@ import typing as t
 from .._core._change import Change
 from .._core._environment import EnvironmentRefused, holds, plan_environment, wanted_environment
 from ._environment_file import elsewhere, environment_path, read_text
-from ._files import make_directory, write_durable
+from ._files import Owner, make_directory, write_durable
 from ._process import ProcessUnknown, pids_of, systemctl, variables_of
 
 #: sd_booted(3)
@@ -76,7 +76,8 @@ class Environments:
             os.unlink(path)
             return
         make_directory(os.path.dirname(path), mode=0o755)
-        write_durable(path, text.encode("utf-8", "surrogateescape"), mode=_mode_of(path))
+        mode, owner = _as_found(path)
+        write_durable(path, text.encode("utf-8", "surrogateescape"), mode=mode, owner=owner)
 
     def settle(self) -> None:
         """Let systemd read its units again, once; that touches no process."""
@@ -111,8 +112,10 @@ def _is_unread(unit: str) -> bool:
         return False
 
 
-def _mode_of(path: str) -> int:
+def _as_found(path: str) -> tuple[int, Owner | None]:
+    """Return mode and owner of a file, which it keeps: an environment file may hold secrets of others."""
     try:
-        return stat.S_IMODE(os.lstat(path).st_mode)
+        found = os.lstat(path)
     except FileNotFoundError:
-        return 0o644  # the sessions and programs that read it are not root's
+        return 0o644, None  # the sessions and programs that read it are not root's
+    return stat.S_IMODE(found.st_mode), Owner(found.st_uid, found.st_gid)

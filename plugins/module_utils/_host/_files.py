@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of a host: read and written whole, durably, with their mode from birth, never through a link; private to this collection."""
+"""Files of a host: whole, durable, with their mode from birth, never through a link; private to this collection."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import errno
 import fcntl
 import os
 import pwd
-import secrets
 import stat
 import time
 import typing as t
 from dataclasses import dataclass
 
 from .._core._errors import TlsError
-from ._fault import point
 
-#: Names of our temporary files begin like this; what a killed run left is swept by the next.
-TEMPORARY: t.Final = ".connsec-new-"
+#: What our temporary files end with; the number before it is the process that made it, which a sweep looks for.
+TEMPORARY: t.Final = ".connsec-new"
 LOCK: t.Final = ".lock"
 LARGEST: t.Final = 8 << 20
 #: Seconds that a module waits for another one that works on the same host.
@@ -52,14 +50,20 @@ def owner_of_account(account: str | None) -> Owner:
     """Return the owner for the files of an account; our own if none is named.
 
     Raises:
-        FilesError: there is no such account on this host.
+        FilesError: there is no such account on this host, or we may not give files to it.
     """
+    ours = Owner(os.geteuid(), os.getegid())
     if account is None:
-        return Owner(os.geteuid(), os.getegid())
+        return ours
     try:
         entry = pwd.getpwnam(account)
     except KeyError:
         raise FilesError("there is no account %r on this host; make it, or name another one" % account) from None
+    if ours.uid not in (0, entry.pw_uid):
+        raise FilesError(
+            "only root can give files to %s, and this is %s; set become, or leave account out"
+            % (account, account_of(ours.uid))
+        )
     return Owner(entry.pw_uid, entry.pw_gid)
 
 
@@ -71,58 +75,57 @@ def account_of(uid: int) -> str:
         return str(uid)
 
 
-def read_file(path: str, *, limit: int = LARGEST) -> Found | None:
+def read_regular(path: str, *, limit: int = LARGEST) -> Found | None:
     """Return a regular file, or None where there is nothing.
 
     Raises:
         FilesError: it is a link, no regular file, too long, or not readable.
     """
+    # Without O_NONBLOCK a fifo would hold us until somebody writes to it.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         file = os.open(path, flags)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _refusal(path, error, "read") from error
+        raise refusal(path, error, "read") from error
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise FilesError("%s must be a regular file" % path)
         if status.st_size > limit:
             raise FilesError("%s is %d bytes long; at most %d are read" % (path, status.st_size, limit))
-        with os.fdopen(os.dup(file), "rb") as stream:
+        with open(file, "rb", closefd=False) as stream:
             data = stream.read(limit + 1)
         return Found(data, stat.S_IMODE(status.st_mode), Owner(status.st_uid, status.st_gid))
     except OSError as error:
-        raise _refusal(path, error, "read") from error
+        raise refusal(path, error, "read") from error
     finally:
         os.close(file)
 
 
-def write_file(path: str, data: bytes, *, mode: int, owner: Owner | None = None, fault: str = "files") -> None:
+def write_durable(path: str, data: bytes, *, mode: int, owner: Owner | None = None) -> None:
     """Write a file so that a reader, or a crash, meets the old one or the new one and nothing else.
 
     Args:
         path: where; what is there is replaced, unless it is a link or no regular file.
         data: its whole content.
-        mode: its mode, from birth and whatever the umask is.
+        mode: its mode, whatever the umask is; at no moment anybody has more.
         owner: whom it is to belong to; ours if None.
-        fault: first part of the names of the points at which a test may kill us.
 
     Raises:
         FilesError: it cannot be written; the old one stays, and no temporary file is left.
     """
-    folder = os.path.dirname(path)
+    folder, name = os.path.split(path)
     _refuse_what_is_no_file(path)
-    temporary = os.path.join(folder, TEMPORARY + secrets.token_hex(8))
+    sweep(folder, name)
+    temporary = os.path.join(folder, ".%s.%d%s" % (name, os.getpid(), TEMPORARY))
     try:
-        _write_new(temporary, data, mode=mode, owner=owner)
-        point("%s.rename.before" % fault)
+        _write_new(temporary, data, mode=mode, owner=owner, like=path)
         os.rename(temporary, path)
         sync_folder(folder)
-        point("%s.rename.after" % fault)
     except OSError as error:
-        raise _refusal(path, error, "written") from error
+        raise refusal(path, error, "written") from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -133,24 +136,37 @@ def write_new(path: str, data: bytes, *, mode: int, owner: Owner | None = None) 
     try:
         _write_new(path, data, mode=mode, owner=owner)
     except OSError as error:
-        raise _refusal(path, error, "written") from error
+        raise refusal(path, error, "written") from error
 
 
-def _write_new(path: str, data: bytes, *, mode: int, owner: Owner | None) -> None:
+def _write_new(path: str, data: bytes, *, mode: int, owner: Owner | None, like: str | None = None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(path, flags, 0o600 & mode)
     try:
         left = memoryview(data)
         while left:
             left = left[os.write(file, left) :]
-        _give(file, owner)
+        if like is not None:
+            _copy_attributes(like, file)
+        give(file, owner)
         os.fchmod(file, mode)
         os.fsync(file)
     finally:
         os.close(file)
 
 
-def _give(file: int, owner: Owner | None) -> None:
+def _copy_attributes(path: str, file: int) -> None:
+    """Take over what modes do not say, access lists and SELinux's label, where the system lets us."""
+    if not hasattr(os, "listxattr"):
+        return
+    with contextlib.suppress(OSError):
+        for name in os.listxattr(path, follow_symlinks=False):
+            with contextlib.suppress(OSError):
+                os.setxattr(file, name, os.getxattr(path, name, follow_symlinks=False))
+
+
+def give(file: int, owner: Owner | None) -> None:
+    """Give an open file or folder to its owner, where it is not theirs yet."""
     status = os.fstat(file)
     if owner is not None and (status.st_uid, status.st_gid) != (owner.uid, owner.gid):
         os.fchown(file, owner.uid, owner.gid)
@@ -162,73 +178,122 @@ def _refuse_what_is_no_file(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _refusal(path, error, "written") from error
+        raise refusal(path, error, "written") from error
     if not stat.S_ISREG(found.st_mode):
         what = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
         raise FilesError("%s is %s; nothing is written through it: name the file itself" % (path, what))
 
 
-def make_folder(path: str, *, mode: int = 0o755, owner: Owner | None = None) -> None:
-    """Make a folder where it is missing; refuse a link, and one that others may write to.
+def remove(path: str) -> bool:
+    """Remove a file durably; return whether there was one."""
+    try:
+        os.unlink(path)
+        sync_folder(os.path.dirname(path))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise refusal(path, error, "removed") from error
+    return True
+
+
+def make_directory(path: str, *, mode: int = 0o755, owner: Owner | None = None) -> None:
+    """Make a folder, and those above it, where they are missing; refuse a link, and one that others may write to.
 
     Raises:
         FilesError: something else has its name, or others could swap what lies in it.
     """
+    parent = os.path.dirname(path)
     try:
-        try:
-            os.mkdir(path, mode & 0o700)
-        except FileExistsError:
-            pass
-        else:
-            file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                _give(file, owner)
-                os.fchmod(file, mode)
-            finally:
-                os.close(file)
-            sync_folder(os.path.dirname(path))
+        if parent and not os.path.isdir(parent):
+            make_directory(parent, mode=mode, owner=owner)
+        with contextlib.suppress(FileExistsError):
+            _make_one(path, mode=mode, owner=owner)
         status = os.lstat(path)
     except OSError as error:
-        raise _refusal(path, error, "made") from error
+        raise refusal(path, error, "made") from error
     if not stat.S_ISDIR(status.st_mode):
         raise FilesError("%s must be a folder and not a link or a file" % path)
     if status.st_mode & 0o002 and not status.st_mode & stat.S_ISVTX:
         raise FilesError("everybody may write to %s (mode %04o); make it 0755" % (path, stat.S_IMODE(status.st_mode)))
 
 
+def make_own(path: str) -> None:
+    """Make a folder of this collection's own, where it is missing; refuse one that another account could rearrange.
+
+    Raises:
+        FilesError: something else has its name, it belongs to another account, or others may write to it.
+    """
+    make_directory(path)
+    status = os.lstat(path)
+    if status.st_uid not in (0, os.geteuid()):
+        raise FilesError(
+            "%s belongs to %s, who could swap what lies in it; give it to %s"
+            % (path, account_of(status.st_uid), account_of(os.geteuid()))
+        )
+    if status.st_mode & 0o022:
+        raise FilesError("others may write to %s (mode %04o); make it 0755" % (path, stat.S_IMODE(status.st_mode)))
+
+
+def _make_one(path: str, *, mode: int, owner: Owner | None) -> None:
+    before = os.umask(0)  # a folder that was made narrower, and we killed, would stay so
+    try:
+        os.mkdir(path, mode)
+    finally:
+        os.umask(before)
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give(file, owner)
+    finally:
+        os.close(file)
+    sync_folder(os.path.dirname(path))
+
+
 def sync_folder(path: str) -> None:
     """Return when the disk has the names in a folder."""
-    file = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    file = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)
     finally:
         os.close(file)
 
 
-def sweep(folder: str) -> None:
-    """Remove what a killed run of ours left in a folder; only under the lock."""
+def sweep(folder: str, name: str) -> None:
+    """Remove the temporary files of one file that killed processes left; those of a living one stay."""
     with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            if name.startswith(TEMPORARY):
+        for entry in os.listdir(folder or "."):
+            if not (entry.startswith(".%s." % name) and entry.endswith(TEMPORARY)):
+                continue
+            maker = entry[len(name) + 2 : -len(TEMPORARY)]
+            if maker == str(os.getpid()) or (maker.isdigit() and not _lives(int(maker))):
                 with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(folder, name))
+                    os.unlink(os.path.join(folder, entry))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextlib.contextmanager
-def locked(directory: str) -> t.Iterator[None]:
+def locked(directory: str, *, patience: float = PATIENCE) -> t.Iterator[None]:
     """Hold this host against another module of ours: one that a killed run left behind may still be at work.
 
     Raises:
         FilesError: another one has worked for longer than we wait; the sentence names its process.
     """
-    make_folder(directory)
+    make_own(directory)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         file = os.open(os.path.join(directory, LOCK), flags, 0o600)
     except OSError as error:
-        raise _refusal(os.path.join(directory, LOCK), error, "opened") from error
+        raise refusal(os.path.join(directory, LOCK), error, "opened") from error
     try:
-        _take(file, directory)
+        _take(file, directory, patience=patience)
         os.ftruncate(file, 0)
         os.pwrite(file, b"%d" % os.getpid(), 0)
         yield
@@ -236,24 +301,26 @@ def locked(directory: str) -> t.Iterator[None]:
         os.close(file)
 
 
-def _take(file: int, directory: str) -> None:
-    until = time.monotonic() + PATIENCE
+def _take(file: int, directory: str, *, patience: float) -> None:
+    until = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise _refusal(directory, error, "locked") from error
+                raise refusal(directory, error, "locked") from error
         if time.monotonic() >= until:
-            holder = os.pread(file, 20, 0).decode("ascii", "replace") or "another process"
+            holder = os.pread(file, 20, 0).decode("ascii", "replace") or "another"
             raise FilesError(
-                "process %s of an earlier run is still at work on %s; run again when it has ended" % (holder, directory)
+                "process %s has been at work on %s for %g seconds; run again when it has ended"
+                % (holder, directory, patience)
             )
         time.sleep(0.05)
 
 
-def _refusal(path: str, error: OSError, what: str) -> FilesError:
+def refusal(path: str, error: OSError, what: str) -> FilesError:
+    """Return the sentence for what the system refused."""
     if error.errno == errno.ELOOP:
         return FilesError("%s is a link; name the file itself" % path)
     return FilesError("%s cannot be %s: %s" % (path, what, os.strerror(error.errno or 0)))

@@ -9,6 +9,7 @@ endpoint can disappoint is an outcome, a class and one sentence.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -97,6 +98,7 @@ class Probe:
         tls: whether to look for TLS, or else for an answer in the clear.
         protocol: how TLS is negotiated; one of ``NEGOTIATIONS``, and anything else for TLS from the first byte.
         source: local address to connect from.
+        prefer_source: local address to connect from, where this host has it.
         trust: file of the CA certificates to verify against; None to look without verifying.
         certificate: file of the certificate to present.
         key: file of its private key.
@@ -116,6 +118,7 @@ class Probe:
     tls: bool = True
     protocol: str = "tls"
     source: str | None = None
+    prefer_source: str | None = None
     trust: str | None = None
     certificate: str | None = None
     key: str | None = None
@@ -156,6 +159,7 @@ def parse_probe(request: t.Mapping[str, t.Any]) -> Probe:
         tls=bool(request.get("tls", True)),
         protocol=str(request.get("protocol") or "tls"),
         source=request.get("source") or None,
+        prefer_source=request.get("prefer_source") or None,
         trust=request.get("trust") or None,
         certificate=request.get("certificate") or None,
         key=request.get("key") or None,
@@ -181,7 +185,7 @@ def look(probes: t.Sequence[Probe], *, threads: int = THREADS) -> dict[str, dict
                 return
             seen[probe.id] = Look(probe, contexts).result()
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(probes)) - 1)]
+    workers = [threading.Thread(target=work, daemon=True) for _unused in range(min(threads, len(probes)) - 1)]
     for worker in workers:
         worker.start()
     work()
@@ -197,6 +201,7 @@ class Look:
         self.probe = probe
         self.contexts = contexts
         self.source_ports: list[int] = []
+        self.reached: str | None = None
         self._addresses: list[Address] = []
 
     def result(self) -> dict[str, t.Any]:
@@ -216,12 +221,18 @@ class Look:
             self._look_further(seen)
         seen["source_port"] = self.source_ports[0] if self.source_ports else None
         seen["source_ports"] = list(self.source_ports)
+        seen["address"] = self.reached
         return seen
 
     def connect(self, deadline: Deadline) -> socket.socket:
         """Return a connection of this probe, its port noted, so that a watch can leave it out."""
-        sock = dial(self._addresses, self.probe.source, deadline, place=self.probe.place)
+        probe = self.probe
+        sock = dial(
+            self._addresses, probe.source or probe.prefer_source, deadline, place=probe.place, must=bool(probe.source)
+        )
         self.source_ports.append(sock.getsockname()[1])
+        with contextlib.suppress(OSError):  # it may have been reset already
+            self.reached = sock.getpeername()[0]
         return sock
 
     def enter(self, stance: Stance | ssl.SSLContext, deadline: Deadline) -> Entry:

@@ -7,9 +7,9 @@ One folder an instance, fixed names (``docs/hosts.md``)::
 
     generations/000007/{certificate,chain,fullchain,key,trust}.pem ... manifest.json
     current -> generations/000007        previous -> generations/000006
-    pending.json                         a step is under way, or its reload is due
+    pending.json                         the steps that are under way, or whose reload is due
     loaded.json                          the generation that the process was last seen to load
-    steps/<id>/{before/,before.json,after.json}   what a step found, for its reverse
+    steps/<id>/{before/,before.json,intended.json,after.json}   what a step found and left, for its reverse
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import re
 import stat
 import typing as t
 
-from ._files import FilesError, account_of, read_file
+from .._core._generation import Drift
+from ._files import FilesError, account_of, read_regular, refusal
 
 MANIFEST: t.Final = "manifest.json"
 PENDING: t.Final = "pending.json"
 LOADED: t.Final = "loaded.json"
-_GENERATION = re.compile(r"generations/(\d{6})\Z")
+_GENERATION: t.Final = re.compile(r"generations/(\d{6,})\Z")
 
 Json = t.Dict[str, t.Any]
 
@@ -40,22 +41,26 @@ def installed(directory: str, folder: str) -> Json:
 
     Returns:
         ``generation`` and ``previous`` (numbers or None), ``manifest``, ``drift`` (a sentence for each file that is not
-        as it was installed), ``pending``, ``loaded``, and ``steps`` by id.
+        as it was installed, by its name), ``pending`` and ``steps`` by step id, and ``loaded``.
 
     Raises:
         FilesError: something there cannot be read.
     """
     base = os.path.join(directory, folder)
     generation = linked(base, "current")
-    manifest = read_json(os.path.join(base, "generations", generation, MANIFEST)) if generation else None
+    manifest = manifest_of(base, generation) if generation else None
+    if manifest is not None:
+        # Going back brings an older generation into effect, and a process that was started before has not loaded it.
+        since = os.lstat(os.path.join(base, "current")).st_mtime
+        manifest["installed_at"] = round(max(since, float(manifest.get("installed_at") or 0)), 3)
     return {
         "generation": generation,
         "previous": linked(base, "previous"),
         "manifest": manifest,
-        "drift": drift(os.path.join(base, "generations", generation), manifest) if generation else [],
-        "pending": read_json(os.path.join(base, PENDING)),
+        "drift": {row.name: row.seen for row in drift(base, generation, manifest)} if generation else {},
+        "pending": read_json(os.path.join(base, PENDING)) or {},
         "loaded": read_json(os.path.join(base, LOADED)),
-        "steps": {name: {} for name in step_names(base)},
+        "steps": _steps(base),
     }
 
 
@@ -74,8 +79,18 @@ def linked(base: str, name: str) -> str | None:
         raise FilesError("%s must be a link to a generation: %s" % (path, error.strerror)) from error
     found = _GENERATION.match(target)
     if not found:
-        raise FilesError("%s leads to %s and not to a generation of ours; put it back" % (path, target))
+        raise FilesError(
+            "%s leads to %s and not to a generation of ours; let it lead to generations/<number> again" % (path, target)
+        )
     return found.group(1)
+
+
+def manifest_of(base: str, generation: str) -> Json | None:
+    """Return the manifest of a generation; None if it has none that can be read, which is drift as any other."""
+    try:
+        return read_json(os.path.join(base, "generations", generation, MANIFEST))
+    except FilesError:
+        return None
 
 
 def read_json(path: str) -> Json | None:
@@ -84,53 +99,70 @@ def read_json(path: str) -> Json | None:
     Raises:
         FilesError: it is damaged.
     """
-    found = read_file(path)
+    found = read_regular(path)
     if found is None:
         return None
     try:
         value = json.loads(found.data)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise FilesError("%s is damaged; remove it, and the next run makes it anew" % path)
     return value
 
 
-def step_names(base: str) -> list[str]:
-    """Return the ids of the steps whose snapshots are kept."""
+def _steps(base: str) -> Json:
+    """Return the steps whose snapshots are kept, with the moment at which each began and whether it was finished."""
+    folder = os.path.join(base, "steps")
     try:
-        names = os.listdir(os.path.join(base, "steps"))
+        names = sorted(os.listdir(folder))
     except FileNotFoundError:
-        return []
-    return sorted(name for name in names if os.path.isfile(os.path.join(base, "steps", name, "before.json")))
+        return {}
+    except OSError as error:
+        raise refusal(folder, error, "read") from error
+    found = {}
+    for name in names:
+        before = read_json(os.path.join(folder, name, "before.json"))
+        if before is not None:
+            done = os.path.isfile(os.path.join(folder, name, "after.json"))
+            found[name] = {"at": before.get("at"), "files": sorted(before.get("files") or {}), "finished": done}
+    return found
 
 
-def drift(folder: str, manifest: Json | None) -> list[str]:
-    """Return a sentence for each file of a generation that is not as it was installed."""
+def drift(base: str, generation: str, manifest: Json | None, *, account: str | None = None) -> list[Drift]:
+    """Return the files of a generation that are not as they were installed.
+
+    Args:
+        base: the instance's folder.
+        generation: the number of its generation.
+        manifest: what was installed.
+        account: whom the files should belong to now; the one in the manifest if None.
+    """
     if manifest is None:
-        return ["%s is missing" % MANIFEST]
-    sentences = []
-    for name, wanted in sorted((manifest.get("files") or {}).items()):
-        sentence = _difference(os.path.join(folder, name), name, wanted)
-        if sentence:
-            sentences.append(sentence)
-    return sentences
+        return [Drift(MANIFEST, "%s is missing or damaged" % MANIFEST)]
+    folder = os.path.join(base, "generations", generation)
+    files: Json = manifest.get("files") or {}
+    rows = (_difference(folder, name, dict(row, owner=account or row["owner"])) for name, row in sorted(files.items()))
+    return [row for row in rows if row is not None]
 
 
-def _difference(path: str, name: str, wanted: t.Mapping[str, t.Any]) -> str | None:
+def _difference(folder: str, name: str, wanted: Json) -> Drift | None:
+    path = os.path.join(folder, name)
     try:
         status = os.lstat(path)
-    except FileNotFoundError:
-        return "%s is missing" % name
+    except (FileNotFoundError, NotADirectoryError):
+        return Drift(name, "%s is missing" % name)
     if not stat.S_ISREG(status.st_mode):
-        return "%s is no regular file any more" % name
-    found = read_file(path)
+        return Drift(name, "%s is %s" % (name, "a link" if stat.S_ISLNK(status.st_mode) else "no regular file"))
+    try:
+        found = read_regular(path)
+    except FilesError as error:
+        return Drift(name, str(error))  # what nobody can look into is not as it was installed, for all that is known
     if found is None or hashlib.sha256(found.data).hexdigest() != wanted["sha256"]:
-        return "%s differs from what was installed" % name
-    mode = "%04o" % found.mode
+        return Drift(name, "%s differs from what was installed" % name)
+    mode, owner = "%04o" % found.mode, account_of(found.owner.uid)
     if mode != wanted["mode"]:
-        return "%s is %s, planned %s" % (name, mode, wanted["mode"])
-    owner = account_of(found.owner.uid)
+        return Drift(name, "%s is %s, planned %s" % (name, mode, wanted["mode"]), repairable=True)
     if owner != wanted["owner"]:
-        return "%s belongs to %s, planned %s" % (name, owner, wanted["owner"])
+        return Drift(name, "%s belongs to %s, planned %s" % (name, owner, wanted["owner"]), repairable=True)
     return None

@@ -40,15 +40,21 @@ def pids_of(process: t.Mapping[str, t.Any] | None) -> list[int]:
         main, group = _service(str(process["service"]))
     else:
         raise ProcessUnknown("a process is found by pid_file or by service, not by %s" % ", ".join(sorted(process)))
-    if main is None or not os.path.isdir("/proc/%d" % main):
+    if main is None or not _runs(main):
         return []
     grouped = _group(group) if group else []
     return [main] + [pid for pid in grouped or descendants(main) if pid != main]
 
 
+def _runs(pid: int) -> bool:
+    """Return whether a process is there; one that ended stays listed, for ever where no parent asks (in containers)."""
+    return os.path.isdir("/proc/%d" % pid) and _stat(pid)[:1] != ["Z"]
+
+
 def _pid_in(path: str) -> int | None:
     try:
         with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
             words = file.read(_PID_FILE_LIMIT).split()
     except FileNotFoundError:
         return None
@@ -56,7 +62,30 @@ def _pid_in(path: str) -> int | None:
         raise ProcessUnknown("the pid file %s cannot be read: %s" % (path, error.strerror)) from error
     if not words or not words[0].isdigit():
         raise ProcessUnknown("the pid file %s does not begin with a number" % path)
+    _refuse_foreign(path, status, int(words[0]))
     return int(words[0]) or None
+
+
+def _refuse_foreign(path: str, status: os.stat_result, pid: int) -> None:
+    """Refuse a pid file by which one account could have another one's process reloaded or read."""
+    try:
+        runs_as = os.stat("/proc/%d" % pid).st_uid
+    except OSError:
+        return  # it is gone, and nothing is done to it
+    if status.st_mode & 0o002:
+        raise ProcessUnknown("everybody may write to the pid file %s; make it 0644" % path)
+    if status.st_uid not in (0, os.geteuid(), runs_as):
+        raise ProcessUnknown(
+            "the pid file %s belongs to %s, and process %d to %s; give the file to root or to the process's account"
+            % (path, _name_of(status.st_uid), pid, _name_of(runs_as))
+        )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def systemctl(*words: str) -> str:
@@ -88,7 +117,7 @@ def _group(group: str) -> list[int]:
     """Return the processes of a control group, which also has those that left their parents."""
     found: list[int] = []
     for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"):
-        for folder, _, files in os.walk(root + group):
+        for folder, _unused, files in os.walk(root + group):
             if "cgroup.procs" in files:
                 try:
                     with open(folder + "/cgroup.procs") as file:
@@ -141,10 +170,7 @@ def user_of(pid: int) -> str | None:
         uid = os.stat("/proc/%d" % pid).st_uid
     except OSError:
         return None
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    return _name_of(uid)
 
 
 def variables_of(pid: int, names: t.Collection[str]) -> dict[str, str | None]:

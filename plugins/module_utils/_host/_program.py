@@ -9,16 +9,21 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import typing as t
 
 from .._core._errors import TlsError
-from ._process import pids_of
+from .._core._masked import masked
+from ._process import ProcessUnknown, pids_of
 
 #: Seconds for a configuration test, a reload or a restart.
 COMMAND_SECONDS: t.Final = 120.0
 #: Seconds, on top of the announced interruption, until a process has to be there and its ports as they should.
 SETTLE_SECONDS: t.Final = 10.0
+#: What has to hold has to hold twice: a process may die of its new configuration a moment after the signal.
+_MOMENT: t.Final = 0.1
+_OUTPUT_LIMIT: t.Final = 1 << 16
 
 Action = t.Mapping[str, t.Any]
 
@@ -27,28 +32,32 @@ class ProgramError(TlsError):
     """A program of this host did not do what it was asked for."""
 
 
-def run(argv: t.Sequence[str], *, what: str) -> str:
+def run(argv: t.Sequence[str], *, what: str, seconds: float = COMMAND_SECONDS) -> str:
     """Run a program to its end and return what it said.
 
     Raises:
         ProgramError: it cannot be started, fails, or does not end; with the end of what it said.
     """
-    try:
-        done = subprocess.run(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProgramError("%s (%s) did not end within %d s" % (what, argv[0], COMMAND_SECONDS)) from None
-    except OSError as error:
-        raise ProgramError("%s (%s) cannot be started: %s" % (what, argv[0], error.strerror)) from error
-    said = done.stdout.decode("utf-8", "replace").strip()
+    # A file and no pipe: a command that starts a daemon hands it over, and a pipe would not end before the daemon does.
+    with tempfile.TemporaryFile() as output:
+        try:
+            done = subprocess.run(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ProgramError("%s (%s) did not end within %g s" % (what, argv[0], seconds)) from None
+        except (OSError, ValueError) as error:
+            says = getattr(error, "strerror", None) or error
+            raise ProgramError("%s (%s) cannot be started: %s" % (what, argv[0], says)) from error
+        output.seek(0)
+        said = output.read(_OUTPUT_LIMIT).decode("utf-8", "replace").strip()
     if done.returncode != 0:
-        tail = " / ".join(said.splitlines()[-5:]) or "it said nothing"
+        tail = " / ".join(masked(line) for line in said.splitlines()[-5:]) or "it said nothing"
         raise ProgramError("%s (%s) ended with %d: %s" % (what, argv[0], done.returncode, tail))
     return said
 
@@ -75,9 +84,9 @@ def _signal(name: str, process: Action) -> None:
     number = getattr(signal, "SIG" + name.upper().replace("SIG", "", 1), None)
     if number is None:
         raise ProgramError("there is no signal %r; HUP and USR1 are usual" % name)
-    pids = pids_of(process)
+    pids = [pid for pid in pids_of(process) if pid > 1]
     if not pids:
-        raise ProgramError("no process of %s runs, so nothing can be signalled" % process.get("pid_file"))
+        raise ProgramError("no process of %s runs, so nothing can be signalled; start it" % process.get("pid_file"))
     try:
         os.kill(pids[0], number)
     except OSError as error:
@@ -91,19 +100,30 @@ def wait_until(process: Action, ports: t.Sequence[Action], *, seconds: float) ->
         ProgramError: that did not come about in time; the sentence says what is missing.
     """
     until = time.monotonic() + seconds
+    held_by: list[int] | None = None
     while True:
-        pids = pids_of(process)
-        missing = _missing(process, pids, ports)
-        if not missing:
+        pids, missing = _seen(process, ports)
+        if not missing and held_by is not None and pids[:1] == held_by[:1]:
             return pids
-        if time.monotonic() >= until:
+        held_by = None if missing else pids
+        if missing and time.monotonic() >= until:
             raise ProgramError("%s after %g s" % (missing, seconds))
-        time.sleep(0.05)
+        time.sleep(0.05 if missing else _MOMENT)
+
+
+def _seen(process: Action, ports: t.Sequence[Action]) -> tuple[list[int], str]:
+    """Return the pids, and what is missing; a pid file may be half-written while its process starts."""
+    try:
+        pids = pids_of(process)
+    except ProcessUnknown as error:
+        return [], str(error)
+    return pids, _missing(process, pids, ports)
 
 
 def _missing(process: Action, pids: t.Sequence[int], ports: t.Sequence[Action]) -> str:
     if process and not pids:
-        return "no process of it runs"
+        where = process.get("pid_file") or process.get("service")
+        return "no process of %s runs" % where
     for row in ports:
         is_open = _answers(str(row["address"]), int(row["port"]))
         if is_open != bool(row["open"]):

@@ -69,13 +69,25 @@ class Watched:
 
     Attributes:
         id: name of the result.
-        address: the address that clients dial; None for every address of this host.
+        addresses: the addresses that clients dial; none for every address of this host.
         port: its port.
+        pid: a process whose network namespace it is in; None for that of this process.
     """
 
     id: str
-    address: str | None
+    addresses: tuple[str, ...]
     port: int
+    pid: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where the system lists its sockets."""
+        return net_folder(self.pid)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is in this process's own network namespace, of which alone the kernel tells events."""
+        return self.pid is None or _namespace(self.pid) in (None, _namespace(os.getpid()))
 
 
 @dataclass
@@ -91,14 +103,57 @@ class Peer:
 
 @dataclass
 class _Seen:
-    """What is known of the peers of one listener."""
+    """What is known of one listener: its peers, and whether somebody listened in any sample."""
 
     peers: dict[End, Peer] = field(default_factory=dict)
+    listening: bool = False
 
 
 def shown(end: End) -> str:
     """Return an address and a port as one text."""
     return ("[%s]:%d" if ":" in end[0] else "%s:%d") % end
+
+
+def net_folder(pid: int | None) -> str:
+    """Return where the system lists the sockets of a process's network namespace."""
+    folder = "/proc/%d/net" % pid if pid else "/proc/net"
+    return folder if os.path.isdir(folder) else "/proc/net"
+
+
+def _namespace(pid: int) -> str | None:
+    try:
+        return os.readlink("/proc/%d/ns/net" % pid)
+    except OSError:
+        return None
+
+
+def own_addresses() -> list[str]:
+    """Return the IP addresses that this host's interfaces have, without those that every host has.
+
+    Sources: ``/proc/net/fib_trie`` names an IPv4 address before the line that calls it ``/32 host LOCAL``,
+    ``/proc/net/if_inet6`` has an IPv6 address in each line, and in its fourth field the scope (00 is global).
+    """
+    found: set[str] = set()
+    address = ""
+    for line in _lines("/proc/net/fib_trie"):
+        words = line.split()
+        if words[:1] == ["|--"]:
+            address = words[1]
+        elif words[:3] == ["/32", "host", "LOCAL"] and not address.startswith("127."):
+            found.add(address)
+    for line in _lines("/proc/net/if_inet6"):
+        words = line.split()
+        if len(words) > 3 and words[3] == "00":
+            found.add(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(words[0])))
+    return sorted(found)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
 
 
 def tcp_rows(ports: t.Collection[int] | None = None, *, folder: str = "/proc/net") -> list[Row]:
@@ -178,9 +233,8 @@ def own_sockets(pids: t.Sequence[int], *, addresses: t.Collection[str] = ()) -> 
     """
     if not pids:
         return []
-    folder = "/proc/%d/net" % pids[0]
     mine = inodes(pids)
-    rows = tcp_rows(folder=folder if os.path.isdir(folder) else "/proc/net")
+    rows = tcp_rows(folder=net_folder(pids[0]))
     owned = [row for row in rows if row.inode in mine and row.inode]
     local = {*addresses, *(row.local[0] for row in owned)} - set(_WILDCARDS)
     ended = [row for row in rows if row.state == "TIME_WAIT" and row.local[0] in local]
@@ -192,14 +246,14 @@ def peers_of(rows: t.Sequence[Row], watched: Watched) -> dict[End, str]:
 
     A peer on this same host is also seen from its own end, which may last longer than the server's.
     """
-    bound = {row.local[0] for row in rows if row.state == "LISTEN" and row.local[1] == watched.port}
-    exact = watched.address is not None and (watched.address in bound or not bound & set(_WILDCARDS))
+    bound, named = _bound(rows, watched.port), set(watched.addresses)
+    exact = bool(named) and (bool(named & bound) or not bound & set(_WILDCARDS))
     others = bound - set(_WILDCARDS)
 
     def here(end: End) -> bool:
         if end[1] != watched.port:
             return False
-        return end[0] == watched.address if exact else end[0] not in others or watched.address is None
+        return end[0] in named if exact else end[0] not in others or not named
 
     found: dict[End, str] = {}
     for row in rows:
@@ -210,6 +264,16 @@ def peers_of(rows: t.Sequence[Row], watched: Watched) -> dict[End, str]:
         elif row.peer[1] == watched.port and exact and here(row.peer):
             found.setdefault(row.local, row.state)
     return found
+
+
+def _bound(rows: t.Sequence[Row], port: int) -> set[str]:
+    return {row.local[0] for row in rows if row.state == "LISTEN" and row.local[1] == port}
+
+
+def listens(rows: t.Sequence[Row], watched: Watched) -> bool:
+    """Return whether somebody listens there."""
+    bound, named = _bound(rows, watched.port), set(watched.addresses)
+    return bool(bound & {*named, *_WILDCARDS} if named else bound)
 
 
 def watch(
@@ -232,32 +296,39 @@ def watch(
         until: ends the watch early.
     """
     ports = {listener.port for listener in listeners}
+    folders = {listener.folder for listener in listeners}
+    here = {listener.id: listener.is_here for listener in listeners}
     seen = {listener.id: _Seen() for listener in listeners}
     started = time.monotonic()
-    samples, rows = 0, []
+    samples = 0
     with Destroyed() as destroyed:
         while True:
-            if ports:
-                rows = tcp_rows(ports)
+            rows = {folder: tcp_rows(ports, folder=folder) for folder in folders}
             for listener in listeners:
-                _take(seen[listener.id], peers_of(rows, listener), first=samples == 0)
+                at = rows[listener.folder]
+                _take(seen[listener.id], peers_of(at, listener), first=samples == 0)
+                seen[listener.id].listening |= listens(at, listener)
             gone = destroyed.take()
             if samples:
                 for listener in listeners:
-                    _take_gone(seen[listener.id], peers_of([*_listening(rows), *gone], listener))
+                    if here[listener.id]:
+                        at = _listening(rows[listener.folder])
+                        _take_gone(seen[listener.id], peers_of([*at, *gone], listener))
             samples += 1
             also()
             left = started + seconds - time.monotonic()
             if left <= 0 or until():
                 break
             time.sleep(min(interval, left))
-        coverage = {"samples": samples, "seconds": round(time.monotonic() - started, 3), "events": destroyed.complete}
+        coverage = {"samples": samples, "seconds": round(time.monotonic() - started, 3)}
+        complete = destroyed.complete
     return {
-        listener.id: {
-            "peers": [vars(peer) for _, peer in sorted(seen[listener.id].peers.items())],
-            "coverage": coverage,
+        name: {
+            "peers": [vars(peer) for _unused, peer in sorted(found.peers.items())],
+            "listening": found.listening,
+            "coverage": {**coverage, "events": complete and here[name]},
         }
-        for listener in listeners
+        for name, found in seen.items()
     }
 
 

@@ -3,27 +3,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A step on its host: noted before the first edit, tested, applied, and taken back; private to this collection.
 
-A marker stands from before the first edit until the process has taken the change. Whoever finds one knows that a step
-is under way or that its reload is due; nothing else has to be remembered.
+Nothing has to be remembered between two calls: the marker tells how far a step has come, and the snapshot what its
+files held and what it meant to make of them. Every part may be killed at any point and done again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import time
 import typing as t
 
+from .._core._change import Change
 from .._core._errors import TlsError
-from .._core._merge import Conflict, undo
-from ._fault import point
-from ._files import FilesError, Found, Owner, make_folder, read_file, sweep, sync_folder, write_file
-from ._installed import LOADED, PENDING, Json, linked, read_json
+from .._core._merge import Conflict
+from .._core._spec import StepSpec
+from ._files import Found, locked, make_own, read_regular, remove, sweep, write_durable
+from ._installed import LOADED, Json, linked
+from ._marker import Marker, now, write_json
+from ._option_file import OptionFile
+from ._process import pids_of
 from ._program import SETTLE_SECONDS, apply, run, wait_until
+from ._snapshot import Snapshot, Touched, described, step_folder
 
-Spec = t.Mapping[str, t.Any]
+State = t.Literal["begin", "finish", "whole", "reverse", "forget"]
 
 
 class StepRefused(TlsError):
@@ -33,24 +34,101 @@ class StepRefused(TlsError):
 class Step:
     """One step of one instance on this host."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: StepSpec) -> None:
+        """Take a step in.
+
+        Raises:
+            FilesError: its id cannot be the name of a folder.
+        """
         self._spec = spec
-        self._base = os.path.join(str(spec["directory"]), str(spec["folder"]))
-        self._folder = os.path.join(self._base, "steps", str(spec["id"]))
-        self._marker = os.path.join(self._base, PENDING)
+        self._base = os.path.join(spec.directory, spec.folder)
+        self._snapshot = Snapshot(step_folder(self._base, spec.id))
+        self._marker = Marker(self._base, spec)
+        #: A load takes up what is installed and edits nothing.
+        self._files = [] if spec.stage == "load" else list(spec.files)
+
+    def plan(self, state: State) -> list[Change]:
+        """Return what a part of the step would do, each with its reason; nothing where nothing is left to do.
+
+        Raises:
+            TlsError: it cannot be done, or not be taken back.
+        """
+        due = {
+            "begin": lambda: not self.is_begun(),
+            "finish": lambda: True,
+            "whole": lambda: True,
+            "reverse": self.is_reversible,
+            "forget": self.is_kept,
+        }
+        if not due[state]():
+            return []
+        edits = [change for file in self._edits() for change in file.changes] if state == "whole" else []
+        return [*edits, Change(self._spec.target, None, None, self._spec.reason)]
+
+    def carry_out(self, state: State) -> None:
+        """Do a part of the step, alone on this host.
+
+        Raises:
+            TlsError: it cannot be done, or not be taken back.
+        """
+        acts: t.Mapping[State, t.Callable[[], t.Any]] = {
+            "begin": self.begin,
+            "finish": self.finish,
+            "whole": self.do,
+            "reverse": self.reverse,
+            "forget": self.forget,
+        }
+        with locked(self._spec.directory):
+            acts[state]()
+
+    def do(self) -> None:
+        """Do all of it: begin, set the options that the step is given, and finish.
+
+        Raises:
+            TlsError: an option cannot be set, the test fails, or the process does not come up.
+        """
+        self.begin()
+        for file in self._edits():
+            if file.changes:
+                self._snapshot.intend(file.path, file.edited)
+                file.write()
+        self.finish()
+
+    def _edits(self) -> t.Iterator[OptionFile]:
+        """Return the edits; each file is read when it is its turn, for the one before may be of the same file."""
+        rows = self._spec.edits
+        strange = sorted({str(row["path"]) for row in rows} - set(self._files))
+        if strange:
+            raise StepRefused("%s is to edit %s, which its kind does not declare" % (self._spec.id, strange[0]))
+        return (OptionFile(str(row["path"]), str(row["format"]), row["options"]) for row in rows)
+
+    # Begin
+
+    def is_begun(self) -> bool:
+        """Return whether the step is noted, and what its files held is kept."""
+        return (
+            self._marker.stands("editing") and self._snapshot.covers(self._files) and not self._snapshot.is_finished()
+        )
 
     def begin(self) -> bool:
-        """Note the step and keep what its files hold; return whether anything was written.
+        """Keep what the files hold and note the step; return whether anything was written.
 
         The snapshot of a try that was not finished stays: what it found is what the reverse goes back to. One of a step
-        that was finished is brought up to date, for others may have edited the files since.
+        that was finished is brought up to date first, for others may have edited the files since. The marker comes
+        after the snapshot, so that no edit is made before both are there.
         """
-        resumed = self._noted_id() == self._spec["id"]
-        noted = self._note("editing")
-        if resumed and self._kept() is not None:
-            return noted
-        self._keep()
+        if self.is_begun():
+            return False
+        make_own(self._base)
+        snapshot = self._snapshot
+        is_open = not snapshot.is_finished() and (self._marker.stands() or snapshot.is_renewed())
+        if not (is_open and snapshot.covers(self._files)):
+            snapshot.take(self._files, put_back=[path for path in self._files if self._is_put_back(path)])
+        self._marker.note("editing")
+        snapshot.reopen()
         return True
+
+    # Finish
 
     def finish(self) -> None:
         """Test the configuration, have the process take it, wait until it has, and take the marker away.
@@ -58,175 +136,103 @@ class Step:
         Raises:
             TlsError: the test fails (nothing was reloaded then), or the process does not come up with it.
         """
-        self._record()
-        self._note("reloading")
+        make_own(self._base)
+        if self._snapshot.exists():
+            self._snapshot.finish()
+        if not self._marker.stands():
+            self._marker.note("editing")
+        self._test()
+        self._marker.note("reloading", ran=bool(self._marker.entry().get("ran")) or self._runs())
         self._take_effect()
-        self._done()
+        self._marker.clear()
+
+    # Reverse
+
+    def is_reversible(self) -> bool:
+        """Return whether there is anything to take back here: a snapshot, or a marker that a killed run left.
+
+        Raises:
+            StepRefused: there is, and somebody changed the same lines since.
+        """
+        self._ways_back()
+        return self._snapshot.exists() or self._marker.stands()
 
     def reverse(self) -> bool:
         """Take the step's own change out of its files and have the process take that; return whether it was there.
 
         Raises:
             StepRefused: somebody changed the same lines since; nothing is touched then.
-            TlsError: the process does not come up.
+            TlsError: the test fails, or the process does not come up.
         """
-        before = self._kept()
-        if before is None:
-            if self._noted_id() != self._spec["id"]:
-                return False
-            before = {}
-        changes = [change for change in (self._way_back(path, row) for path, row in before.items()) if change]
-        self._note("reversing")
-        for path, data, found in changes:
-            write_file(path, data, mode=found.mode, owner=found.owner, fault="step")
-        self._take_effect()
-        self._forget()
-        self._done()
-        return True
-
-    def _note(self, phase: str) -> bool:
-        found = read_json(self._marker)
-        step = {name: self._spec[name] for name in ("id", "stage", "of", "pairs")}
-        if found is not None and found.get("step") == step and found.get("phase") == phase:
+        ways = self._ways_back()
+        if not (self._snapshot.exists() or self._marker.stands()):
             return False
-        marker = {"step": step, "phase": phase, "at": round(time.time(), 3)}
-        make_folder(self._base)
-        point("step.marker.before")
-        _write_json(self._marker, marker)
-        point("step.marker.after")
+        to = {path: None if wanted is None else described(wanted) for path, wanted in ways.items()}
+        self._marker.note("reversing", to={**self._put_back(), **to})
+        for path in self._snapshot.paths():
+            sweep(*os.path.split(path))  # what a killed try left beside a file that it had not changed yet
+        for path, wanted in ways.items():
+            if wanted is None:
+                remove(path)
+            else:
+                write_durable(path, wanted.data, mode=wanted.mode, owner=wanted.owner)
+        self._test()
+        self._take_effect()
+        self._snapshot.forget()
+        self._marker.clear()
         return True
 
-    def _noted_id(self) -> str | None:
-        marker = read_json(self._marker)
-        return str((marker.get("step") or {}).get("id")) if marker else None
+    def _ways_back(self) -> dict[str, Found | None]:
+        ways = {}
+        for path in self._snapshot.paths():
+            if self._is_put_back(path):
+                continue
+            try:
+                way = self._snapshot.way_back(path, ours=self._spec.own)
+            except (Conflict, Touched) as error:
+                raise StepRefused(
+                    "%s cannot be taken back, for %s is not as it left it: %s" % (self._spec.id, path, error)
+                ) from error
+            if way.differs:
+                ways[path] = way.wanted
+        return ways
 
-    def _keep(self) -> None:
-        """Keep the files' content, mode and owner; the list of them is written last, and only it makes a snapshot."""
-        contents = {}
-        for path in self._files():
-            found = read_file(path)
-            if found is None:
-                raise StepRefused("%s does not exist; the step would edit it: correct the setting that names it" % path)
-            contents[path] = (found, self._without_ours(path, found.data))
-        make_folder(os.path.join(self._base, "steps"), mode=0o700)
-        self._forget()
-        make_folder(self._folder, mode=0o700)
-        make_folder(os.path.join(self._folder, "before"), mode=0o700)
-        rows = {}
-        for number, (path, (found, data)) in enumerate(contents.items()):
-            name = "%d" % number
-            write_file(os.path.join(self._folder, "before", name), data, mode=0o600)
-            rows[path] = {"name": name, **_described(found)}
-        point("step.snapshot.before")
-        _write_json(os.path.join(self._folder, "before.json"), {"files": rows, "at": round(time.time(), 3)})
-        point("step.snapshot.after")
+    def _is_put_back(self, path: str) -> bool:
+        """Return whether a reverse that did not come to its end has put a file back, and nobody has edited it since."""
+        to = self._put_back()
+        found = read_regular(path) if path in to else None
+        return path in to and to[path] == (None if found is None else described(found))
 
-    def _without_ours(self, path: str, data: bytes) -> bytes:
-        """Return a file's content without what this step changed when it was done before, as far as that can be told."""
-        row = (self._kept() or {}).get(path)
-        if row is None or read_json(os.path.join(self._folder, "after.json")) is None:
-            return data
-        texts = [self._content(which, str(row["name"])) for which in ("before", "after")] + [data]
-        try:
-            text = undo(*(each.decode("utf-8", "surrogateescape") for each in texts))
-        except Conflict:
-            return data
-        return text.encode("utf-8", "surrogateescape")
+    def _put_back(self) -> Json:
+        """Return what a reverse was about to put back."""
+        return self._marker.entry().get("to") or {}
 
-    def _kept(self) -> t.Dict[str, Json] | None:
-        found = read_json(os.path.join(self._folder, "before.json"))
-        return dict(found["files"]) if found else None
+    # Forget
 
-    def _record(self) -> None:
-        """Keep what the files hold after the edit: the reverse has to know its own change from others'."""
-        if self._kept() is None:
-            return
-        make_folder(os.path.join(self._folder, "after"), mode=0o700)
-        rows = {}
-        for number, path in enumerate(self._files()):
-            found = read_file(path)
-            if found is None:
-                raise StepRefused("%s is gone since the step began" % path)
-            write_file(os.path.join(self._folder, "after", "%d" % number), found.data, mode=0o600)
-            rows[path] = {"name": "%d" % number, **_described(found)}
-        _write_json(os.path.join(self._folder, "after.json"), {"files": rows})
+    def is_kept(self) -> bool:
+        """Return whether the step's snapshot is there, or the rest of it."""
+        return self._snapshot.is_there()
 
-    def _way_back(self, path: str, row: Json) -> t.Tuple[str, bytes, Found] | None:
-        """Return what a file has to hold once our change is out of it; None if it holds that."""
-        found = read_file(path)
-        if found is None:
-            raise StepRefused(
-                "%s is gone since our step; put it back, or take its step out of %s" % (path, self._folder)
-            )
-        before = self._content("before", str(row["name"]))
-        recorded = read_json(os.path.join(self._folder, "after.json"))
-        after = self._content("after", str(row["name"])) if recorded else before
-        if found.data == before:
-            return None
-        if recorded is None:
-            # Killed between the edit and its record: nobody but us has had the time to edit.
-            return path, before, found
-        if found.data == after:
-            owner = Owner(int(row["uid"]), int(row["gid"]))
-            return path, before, Found(before, int(row["mode"], 8), owner)
-        try:
-            text = undo(*(data.decode("utf-8", "surrogateescape") for data in (before, after, found.data)))
-        except Conflict as error:
-            raise StepRefused("%s is not as our step left it, and cannot be taken back: %s" % (path, error)) from error
-        return path, text.encode("utf-8", "surrogateescape"), found
+    def forget(self) -> bool:
+        """Take the snapshot away, for the step will not be taken back any more; return whether there was one."""
+        return self._snapshot.forget()
 
-    def _content(self, which: str, name: str) -> bytes:
-        found = read_file(os.path.join(self._folder, which, name))
-        if found is None:
-            raise StepRefused("the snapshot %s is not complete" % self._folder)
-        return found.data
+    # What all of them do
+
+    def _runs(self) -> bool:
+        return bool(pids_of(self._spec.process))
+
+    def _test(self) -> None:
+        if self._spec.test:
+            run([str(part) for part in self._spec.test], what="the configuration test")
 
     def _take_effect(self) -> None:
         spec = self._spec
-        if spec.get("test"):
-            run([str(part) for part in spec["test"]], what="the configuration test")
-        what = str(spec.get("apply") or "reload")
-        action = spec.get(what) or spec.get("restart" if what == "reload" else "reload") or {}
-        point("step.apply.before")
+        # One that ran when it was given the step, and is gone, died of it; what somebody stopped is not ours to start.
+        died = self._marker.entry().get("ran") and not self._runs()
+        what = "restart" if spec.apply == "restart" or (died and spec.restart) else "reload"
+        action = (spec.restart if what == "restart" else spec.reload) or spec.restart or spec.reload
         apply(action, what=what)
-        point("step.apply.after")
-        seconds = SETTLE_SECONDS + float(spec.get("interruption") or 0)
-        pids = wait_until(spec.get("process") or {}, spec.get("wait_for") or (), seconds=seconds)
-        generation = linked(self._base, "current")
-        _write_json(
-            os.path.join(self._base, LOADED), {"generation": generation, "at": round(time.time(), 3), "pids": pids}
-        )
-
-    def _forget(self) -> None:
-        """Take the snapshot away; the list goes first, so that half of one never counts."""
-        try:
-            os.unlink(os.path.join(self._folder, "before.json"))
-        except FileNotFoundError:
-            pass
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _done(self) -> None:
-        try:
-            os.unlink(self._marker)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise FilesError("%s cannot be removed: %s" % (self._marker, error.strerror)) from error
-        sync_folder(self._base)
-        sweep(self._base)
-
-    def _files(self) -> t.List[str]:
-        return [str(path) for path in self._spec.get("files") or ()]
-
-
-def _described(found: Found) -> Json:
-    return {
-        "sha256": hashlib.sha256(found.data).hexdigest(),
-        "mode": "%04o" % found.mode,
-        "uid": found.owner.uid,
-        "gid": found.owner.gid,
-    }
-
-
-def _write_json(path: str, value: Json) -> None:
-    write_file(path, (json.dumps(value, sort_keys=True) + "\n").encode(), mode=0o600)
+        pids = wait_until(spec.process, spec.wait_for, seconds=SETTLE_SECONDS + spec.interruption)
+        loaded: Json = {"generation": linked(self._base, "current"), "at": now(), "pids": pids}
+        write_json(os.path.join(self._base, LOADED), loaded)

@@ -288,7 +288,7 @@ class BorrowedIdentity:
         os.write(self._descriptor, self._text)
         return self.path
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         os.close(self._descriptor)
         if self._named:
             os.unlink(self.path)

@@ -153,7 +153,7 @@ def accept(listener: socket.socket, handler: Handler, log: list[str]) -> None:
 
     while True:
         try:
-            connection, _ = listener.accept()
+            connection, _unused = listener.accept()
         except OSError:
             return
         threading.Thread(target=work, args=(connection,), daemon=True).start()

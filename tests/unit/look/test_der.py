@@ -93,7 +93,7 @@ GOOD = certificate(names=[x509.DNSName("a.example")])
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damage_is_read_or_refused_and_never_anything_else(data) -> None:
     damaged = bytearray(GOOD)
-    for _ in range(data.draw(st.integers(1, 4))):
+    for _unused in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(damaged)))
     for candidate in (bytes(damaged), bytes(damaged[:cut])):

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
+import types
+import typing as t
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._environment import (
@@ -28,15 +31,16 @@ from ansible_collections.connsec.tls.plugins.module_utils._host._environment_fil
     read_text,
     unit_variables,
 )
+from ansible_collections.connsec.tls.plugins.module_utils._host._environments import Environments
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TRUST = "/etc/connsec/router/current/trust.pem"
-OPENSSL = {"SSL_CERT_FILE": TRUST}
+OPENSSL = types.MappingProxyType({"SSL_CERT_FILE": TRUST})
 ME = "router@urs1"
 
 
-def plan(target: str, found: str | None, variables=OPENSSL, **options) -> Edit:
+def plan(target: str, found: str | None, variables: t.Mapping[str, str] = OPENSSL, **options) -> Edit:
     return plan_environment(wanted_environment(ME, target, variables), found=found, **options)
 
 
@@ -137,10 +141,10 @@ def test_a_unit_takes_the_lists_of_its_other_files(tmp_path) -> None:
     (tmp_path / "x.service.d").mkdir()
     (tmp_path / "x.service").write_text("[Service]\nEnvironment=LD_LIBRARY_PATH=/a 'B=two words'\\\n  C=3\n")
     (tmp_path / "x.service.d" / "early.conf").write_text('[Service]\nEnvironment="LD_LIBRARY_PATH=/early"\n')
-    (tmp_path / "x.service.d" / "connsec.conf").write_text('[Service]\nEnvironment="LD_LIBRARY_PATH=/mine"\n')
+    (tmp_path / "x.service.d" / "zz-connsec.conf").write_text('[Service]\nEnvironment="LD_LIBRARY_PATH=/mine"\n')
     spec = {"target": "unit", "unit": "x", "unit_directory": str(tmp_path)}
     path = environment_path(ME, spec)
-    assert path == str(tmp_path / "x.service.d" / "connsec.conf")
+    assert path == str(tmp_path / "x.service.d" / "zz-connsec.conf")
     assert unit_variables(spec, except_for=path) == {"LD_LIBRARY_PATH": "/early", "B": "two words", "C": "3"}
     assert unit_variables({"unit": "none", "unit_directory": str(tmp_path)}, except_for="") == {}
 
@@ -249,7 +253,7 @@ def test_a_place_that_cannot_be_is_refused(spec, says) -> None:
 def test_each_target_but_file_has_a_place() -> None:
     assert environment_path(ME, {"target": "system"}) == "/etc/environment"
     assert environment_path(ME, {"target": "login"}) == "/etc/profile.d/connsec-router@urs1.sh"
-    assert environment_path(ME, {"target": "unit", "unit": "x"}) == "/etc/systemd/system/x.service.d/connsec.conf"
+    assert environment_path(ME, {"target": "unit", "unit": "x"}) == "/etc/systemd/system/x.service.d/zz-connsec.conf"
 
 
 def test_a_fifo_or_a_folder_does_not_hold_us(tmp_path) -> None:
@@ -283,3 +287,20 @@ def test_the_table_of_libraries_says_what_each_reads() -> None:
         library_variables(["gnutls"], paths)
     with pytest.raises(EnvironmentRefused, match="needs the path 'openssl_config'"):
         library_variables(["openssl_config"], paths)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="LEFT OUT: only root can give files away")
+def test_an_environment_file_keeps_its_owner_and_mode(tmp_path) -> None:
+    path = tmp_path / "router.env"
+    path.write_text("DB_PASSWORD=hunter2\n")
+    path.chmod(0o600)
+    nobody = pwd.getpwnam("nobody")
+    os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    spec = {"name": "router@urs1", "target": "file", "path": str(path)}
+    environments = Environments([(spec, {"SSL_CERT_FILE": "/t.pem"})])
+    (change,) = environments.changes
+    assert "hunter2" not in str(change)
+    environments.make(change)
+    status = path.stat()
+    assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o600, nobody.pw_uid, nobody.pw_gid)
+    assert "DB_PASSWORD=hunter2\n" in path.read_text()

@@ -16,7 +16,6 @@ import typing as t
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._host import _tls
 from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import ProbeRefused, look, parse_probe
-
 from ansible_collections.connsec.tls.plugins.module_utils._host._sockets import own_sockets
 
 from .servers import (
@@ -146,7 +145,7 @@ def test_a_socket_that_never_accepts_times_out(pki: Pki) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
+        fillers = [socket.socket() for _unused in range(4)]
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
@@ -277,8 +276,8 @@ def test_a_probe_binds_its_source_and_names_every_port(serve, pki: Pki) -> None:
         old_protocols=True,
     )
     time.sleep(0.05)
-    assert {address for address, _ in peers} == {"127.0.0.7"}
-    assert sorted(port for _, port in peers) == sorted(seen["source_ports"])
+    assert {address for address, _unused in peers} == {"127.0.0.7"}
+    assert sorted(port for _unused, port in peers) == sorted(seen["source_ports"])
 
 
 FAILURES = [
@@ -345,7 +344,7 @@ def test_a_clear_probe_leaves_nothing_and_resets_nobody(tmp_path) -> None:
     with subprocess.Popen([sys.executable, "-c", CLEAR_SERVER], stdout=subprocess.PIPE, text=True) as process:
         port = int(process.stdout.readline())
         seen = probe(Listening("127.0.0.1", port, []), tls=False, source="127.0.0.5")
-        said = [process.stdout.readline() for _ in seen["source_ports"]]
+        said = [process.stdout.readline() for _unused in seen["source_ports"]]
         left = left_behind(port, seen)
         process.kill()
     assert seen["outcome"] == "clear"

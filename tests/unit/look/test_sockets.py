@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def test_a_peer_of_a_dual_socket_is_shown_by_its_ipv4_address() -> None:
         listener.listen()
         port = listener.getsockname()[1]
         with connected("127.0.0.1", port, "127.0.0.9"):
-            peers = watch([Watched("it", "127.0.0.1", port)], seconds=0)["it"]["peers"]
+            peers = watch([Watched("it", ("127.0.0.1",), port)], seconds=0)["it"]["peers"]
     assert [(peer["address"], peer["state"], peer["new"]) for peer in peers] == [("127.0.0.9", "ESTABLISHED", False)]
 
 
@@ -91,7 +92,7 @@ def test_the_sockets_of_children_belong_to_the_instance(child, tmp_path) -> None
 
 
 def test_a_process_tells_since_when_as_whom_and_with_what_it_runs(child) -> None:
-    process, _ = child
+    process, _unused = child
     started = started_at(process.pid)
     assert started is not None and abs(started - time.time()) < 20
     assert user_of(process.pid) == user_of(os.getpid())
@@ -165,12 +166,12 @@ def test_a_watch_sees_every_short_connection(serve, address) -> None:
     server, stop = serve(closing, address=address), threading.Event()
     source = "127.0.0.8" if address == "127.0.0.1" else "::1"
     ports = clients(address, server.port, source=source, every=0.2, stop=stop)
-    seen = watch([Watched("it", address, server.port)], seconds=1.1)["it"]
+    seen = watch([Watched("it", (address,), server.port)], seconds=1.1)["it"]
     stop.set()
     assert len(ports) >= 4
     found = {peer["port"] for peer in seen["peers"] if peer["new"] and peer["address"] == source}
     assert set(ports[:4]) <= found
-    assert seen["coverage"]["samples"] > 10 and seen["coverage"]["seconds"] >= 1.1
+    assert seen["coverage"]["samples"] >= 2 and seen["coverage"]["seconds"] >= 1.1
 
 
 def test_a_stranger_and_a_session_left_over_are_told_apart(serve) -> None:
@@ -179,7 +180,7 @@ def test_a_stranger_and_a_session_left_over_are_told_apart(serve) -> None:
         held = session.getsockname()[1]
         stop = threading.Event()
         ports = clients("127.0.0.1", server.port, source="127.0.0.99", every=0.05, stop=stop)
-        peers = watch([Watched("it", "127.0.0.1", server.port)], seconds=0.4)["it"]["peers"]
+        peers = watch([Watched("it", ("127.0.0.1",), server.port)], seconds=0.4)["it"]["peers"]
         stop.set()
     left = [peer for peer in peers if peer["address"] == "127.0.0.3"]
     assert [(peer["port"], peer["state"], peer["new"]) for peer in left] == [(held, "ESTABLISHED", False)]
@@ -192,7 +193,7 @@ def test_what_ended_before_the_watch_is_not_new(serve) -> None:
     server = serve(silent)
     connected("127.0.0.1", server.port, "127.0.0.4").close()
     time.sleep(0.1)
-    peers = watch([Watched("it", "127.0.0.1", server.port)], seconds=0.2)["it"]["peers"]
+    peers = watch([Watched("it", ("127.0.0.1",), server.port)], seconds=0.2)["it"]["peers"]
     assert [peer for peer in peers if peer["new"]] == []
 
 
@@ -204,7 +205,7 @@ def test_the_kernel_tells_what_no_sample_shows(serve) -> None:
         with connected("127.0.0.1", server.port) as client:
             mine = client.getsockname()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no TIME_WAIT is left
-        for _ in range(50):
+        for _unused in range(50):
             gone = destroyed.take()
             if any(row.peer == mine for row in gone):
                 break
@@ -214,7 +215,7 @@ def test_the_kernel_tells_what_no_sample_shows(serve) -> None:
 
 def test_without_the_kernels_telling_a_watch_says_that_it_is_not_complete(serve, monkeypatch) -> None:
     monkeypatch.setattr(_destroyed, "_NETLINK_SOCK_DIAG", 12345)
-    seen = watch([Watched("it", "127.0.0.1", serve(silent).port)], seconds=0.1)
+    seen = watch([Watched("it", ("127.0.0.1",), serve(silent).port)], seconds=0.1)
     assert seen["it"]["coverage"]["events"] is False
 
 
@@ -243,8 +244,8 @@ def test_a_listener_has_the_peers_of_the_addresses_that_it_is_bound_to(listening
         Row(("10.0.0.1", 40009), ("192.0.2.9", 2020), "ESTABLISHED", 6),  # ours, to another host's listener
     ]
     names = {40001: "a", 40002: "b", 40003: "c", 2020: "other"}
-    found = peers_of([*LISTENERS[listening], *rows], Watched("it", address, 2020))
-    assert {names[port] for _, port in found} == expected
+    found = peers_of([*LISTENERS[listening], *rows], Watched("it", (address,) if address else (), 2020))
+    assert {names[port] for _unused, port in found} == expected
 
 
 def test_a_system_without_proc_says_so(tmp_path) -> None:
@@ -258,3 +259,24 @@ def test_rows_are_plain_data(serve) -> None:
         rows = [row.to_json() for row in tcp_rows({server.port})]
     assert {"local": "[::1]:%d" % server.port, "peer": "[::]:0", "state": "LISTEN", "owned": True} in rows
     json.dumps(rows)
+
+
+PID_FILES = [
+    (0o644, "root", None),
+    (0o644, "nobody", "belongs to nobody, and process"),
+    (0o666, "root", "everybody may write to the pid file"),
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="LEFT OUT: only root can give files away")
+@pytest.mark.parametrize(("mode", "owner", "says"), PID_FILES)
+def test_a_pid_file_names_only_a_process_that_its_owner_may_touch(tmp_path, mode, owner, says) -> None:
+    path = tmp_path / "pid"
+    path.write_text("%d\n" % os.getpid())
+    path.chmod(mode)
+    os.chown(path, pwd.getpwnam(owner).pw_uid, -1)
+    if says is None:
+        assert pids_of({"pid_file": str(path)})[0] == os.getpid()
+    else:
+        with pytest.raises(ProcessUnknown, match=says):
+            pids_of({"pid_file": str(path)})

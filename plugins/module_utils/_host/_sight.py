@@ -1,0 +1,224 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One instance as its host shows it; private to this collection.
+
+What cannot be seen is named in ``unreadable`` and never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+
+from .._core._errors import TlsError
+from ._environment_file import environment_edit, read_text
+from ._process import pids_of, started_at, user_of, variables_of
+
+if t.TYPE_CHECKING:
+    from ._sockets import Row
+
+_SESSIONS_LIMIT: t.Final = 8 << 20
+_SESSIONS_SECONDS: t.Final = 10.0
+
+Json = t.Dict[str, t.Any]
+Asked = t.Mapping[str, t.Any]
+_Seen = t.TypeVar("_Seen")
+
+
+class RequestRefused(TlsError):
+    """A request asks for something that cannot be looked at."""
+
+
+class Sight:
+    """An instance that is looked at, with what could not be seen of it."""
+
+    def __init__(self, asked: Asked, directory: str) -> None:
+        """Take in what is to be seen: a row of a request's ``instances``, and the host's folder of ours."""
+        self.asked = asked
+        self.directory = directory
+        self.unreadable: dict[str, str] = {}
+        self.recent: dict[tuple[str, str], Json] = {}
+        self._pids: list[int] | None = None
+        self._noted = False
+
+    def pids(self) -> list[int]:
+        """Return the instance's processes, found once."""
+        if self._pids is None:
+            self._pids = self._try("process", lambda: pids_of(self.asked.get("process"))) or []
+        return self._pids
+
+    def to_json(self, addresses: t.Collection[str]) -> Json:
+        """Return what the instance shows; ``addresses`` are the host's, beside those that its sockets have."""
+        if self.asked.get("sockets") and not self.asked.get("process"):
+            self.unreadable["process"] = "nothing says how its process is found"
+        seen: Json = dict(self._try("installed", self._installed) or {})
+        reads = self._reads()
+        seen.update(
+            reads=reads,
+            process=self._process(),
+            environment=self._try("environment", self._environment),
+            sessions=self._try("sessions", self.sessions),
+            sockets=[row.to_json() for row in self.sockets(addresses)] if self.asked.get("sockets") else [],
+            recent=self.recent_rows(),
+            unreadable=self.unreadable,
+        )
+        return seen
+
+    # Sockets
+
+    def sockets(self, addresses: t.Collection[str]) -> list[Row]:
+        """Return the sockets of the instance's processes."""
+        pids = self.pids()
+        if not pids:
+            return []
+        from ._sockets import own_sockets
+
+        given = self.asked.get("addresses") or ()
+        return self._try("sockets", lambda: own_sockets(pids, addresses={*addresses, *given})) or []
+
+    def note_recent(self) -> None:
+        """Add the sockets of this moment to those of the whole watch; ``new`` are those that its first one has not."""
+        for shown in self.recent.values():
+            shown["now"] = False
+        for row in self.sockets(()):
+            if row.state != "LISTEN":
+                shown = {**row.to_json(), "now": True}
+                known = self.recent.get((shown["local"], shown["peer"]))
+                shown["new"] = self._noted if known is None else known["new"]
+                shown["last"] = time.monotonic()
+                shown["first"] = shown["last"] if known is None else known["first"]
+                self.recent[(shown["local"], shown["peer"])] = shown
+        self._noted = True
+
+    def recent_rows(self) -> list[Json]:
+        """Return the sockets that were noted, as observation shows them."""
+        return [_lasting(self.recent[key]) for key in sorted(self.recent)]
+
+    def look_again(self) -> None:
+        """Forget the processes, for one that is being reloaded may have others."""
+        self._pids = None
+
+    # Sessions
+
+    def sessions(self) -> list[Json] | None:
+        """Return the sessions that the instance lists; None if it lists none.
+
+        Raises:
+            TlsError: its list cannot be had.
+        """
+        asked = self.asked.get("sessions")
+        if not asked:
+            return None
+        sessions, bad = [], 0
+        for line in _listed(asked).splitlines():
+            try:
+                session = json.loads(line) if line.strip() else None
+            except ValueError:
+                session, bad = None, bad + 1
+            if isinstance(session, dict):
+                sessions.append(session)
+        if bad:
+            self.unreadable["sessions"] = "%d lines of the session list are not JSON" % bad
+        return sessions
+
+    # Files
+
+    def _try(self, what: str, look: t.Callable[[], _Seen]) -> _Seen | None:
+        """Return what ``look`` sees, or None and note why it sees nothing."""
+        try:
+            return look()
+        except (TlsError, OSError) as error:
+            self.unreadable[what] = str(error)
+        return None
+
+    def _installed(self) -> Json:
+        if not self.asked.get("folder"):
+            return {}
+        from ._installed import installed
+
+        return dict(installed(self.directory, str(self.asked["folder"])))
+
+    def _reads(self) -> Json:
+        """Return the settings by id. One that has no value is None; one that cannot be read is left out and named."""
+        texts: dict[str, str | TlsError] = {}
+        found: Json = {}
+        for row in self.asked.get("reads") or ():
+            path = str(row["file"])
+            if path not in texts:
+                texts[path] = _text_of(path)
+            try:
+                found[str(row["id"])] = _setting(texts[path], row)
+            except TlsError as error:
+                self.unreadable[str(row["id"])] = str(error)
+        return found
+
+    def _process(self) -> Json:
+        pids = self.pids()
+        names = list(self.asked.get("variables") or ())
+        if not pids:
+            return {"pids": [], "started": None, "user": None, "variables": dict.fromkeys(names)}
+        return {
+            "pids": pids,
+            "started": self._try("started", lambda: started_at(pids[0])),
+            "user": user_of(pids[0]),
+            "variables": self._try("variables", lambda: variables_of(pids[0], names)) or {} if names else {},
+        }
+
+    def _environment(self) -> Json | None:
+        spec, variables = self.asked.get("environment"), dict(self.asked.get("variables") or {})
+        if not spec:
+            return None
+        path, edit = environment_edit(str(self.asked["name"]), spec, variables)
+        reason = edit.change.reason if edit.change else None
+        return {"target": spec.get("target"), "path": path, "missing": list(edit.due), "reason": reason}
+
+
+def _lasting(row: Json) -> Json:
+    """Return a noted socket with the seconds for which it was seen."""
+    shown = {name: value for name, value in row.items() if name not in ("first", "last")}
+    return {**shown, "lasted": round(row["last"] - row["first"], 3)}
+
+
+def _text_of(path: str) -> str | TlsError:
+    """Return a file's text, or why there is none; several settings share it."""
+    try:
+        text = read_text(path)
+    except TlsError as error:
+        return error
+    return RequestRefused("%s does not exist" % path) if text is None else text
+
+
+def _setting(text: str | TlsError, row: Asked) -> str | None:
+    if isinstance(text, TlsError):
+        raise text
+    from .._core._options import read
+
+    return read(text, str(row.get("format") or "ini"), str(row.get("section") or ""), str(row["key"]))
+
+
+def _listed(asked: Asked) -> str:
+    """Return the list of sessions as text."""
+    if not asked.get("file"):
+        return _output(asked)
+    text = read_text(str(asked["file"]), limit=_SESSIONS_LIMIT)
+    if text is None:
+        raise RequestRefused("%s, where it lists its sessions, does not exist" % asked["file"])
+    return text
+
+
+def _output(asked: Asked) -> str:
+    """Return what the command that lists sessions says."""
+    import subprocess
+
+    command = [str(part) for part in asked.get("command") or ()]
+    if not command:
+        raise RequestRefused("sessions are listed by a file or by a command")
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SESSIONS_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RequestRefused("the command that lists sessions fails: %s" % error) from error
+    return done.stdout[:_SESSIONS_LIMIT].decode("utf-8", "replace")

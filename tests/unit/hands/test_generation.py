@@ -1,0 +1,86 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When another generation of material is due, when a repair is enough, and why."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._generation import Drift, Due, plan_generation
+
+ME = "router@urs1"
+INPUTS: dict[str, t.Any] = {
+    "certificate": "c1",
+    "chain": ["i1"],
+    "trust": ["r1", "r2"],
+    "formats": ["pem", "pkcs12"],
+    "password": "digest-of-a-password",
+}
+MODE = Drift("key.pem", "key.pem is 0644, planned 0400", repairable=True)
+OWNER = Drift("trust.pem", "trust.pem belongs to root, planned router", repairable=True)
+CONTENT = Drift("key.pem", "key.pem differs from what was installed")
+
+
+def plan(*drift: Drift, installed: t.Mapping[str, t.Any] | None, **wanted: t.Any) -> Due | None:
+    """Plan with what is installed, where a manifest holds inputs, and with what is wanted otherwise."""
+    manifest = None if installed is None else {"inputs": installed}
+    return plan_generation(ME, installed=manifest, drift=drift, wanted={**INPUTS, **wanted})
+
+
+DUE = [
+    # what is not as it was, what is installed, what is wanted otherwise, the reason, whether a repair is enough
+    ([], None, {}, "no generation is installed", False),
+    ([], {**INPUTS, "certificate": "c0"}, {}, "the certificate is another", False),
+    ([], {}, {}, "the certificate is another", False),
+    ([], INPUTS, {"certificate": None}, "the certificate is another", False),
+    ([], INPUTS, {"trust": ["r1"]}, "the CA list is another", False),
+    ([], INPUTS, {"trust": ["r1", "r2", "r3"]}, "the CA list is another", False),
+    ([], INPUTS, {"chain": []}, "the chain is another", False),
+    ([], INPUTS, {"formats": ["pem"]}, "the formats are others", False),
+    ([], INPUTS, {"password": "another digest"}, "the keystore password is another", False),
+    ([], INPUTS, {"certificate": "c2", "trust": []}, "the certificate is another", False),
+    ([CONTENT], INPUTS, {}, CONTENT.seen, False),
+    ([MODE, CONTENT], INPUTS, {}, CONTENT.seen, False),
+    ([CONTENT], INPUTS, {"trust": []}, CONTENT.seen, False),
+    ([MODE], INPUTS, {}, MODE.seen, True),
+    ([MODE, OWNER], INPUTS, {}, MODE.seen, True),
+    ([MODE], INPUTS, {"trust": []}, "the CA list is another", False),
+    ([Drift("manifest.json", "manifest.json is missing or damaged")], None, {}, "manifest.json is missing", False),
+]
+
+
+@pytest.mark.parametrize(("drift", "installed", "wanted", "reason", "repair"), DUE)
+def test_what_is_due_says_why(drift, installed, wanted, reason, repair) -> None:
+    due = plan(*drift, installed=installed, **wanted)
+    assert due is not None
+    assert due.change.target == "material router@urs1"
+    assert due.change.reason.startswith(reason)
+    assert due.repair is repair
+
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"trust": ["r2", "r1"]}, {"trust": ("r1", "r2")}, {"formats": ["pkcs12", "pem"]}]
+)
+def test_nothing_is_due_where_the_same_went_in_in_whatever_order(wanted) -> None:
+    assert plan(installed=INPUTS, **wanted) is None
+
+
+def test_an_instance_that_only_verifies_is_settled_without_a_certificate() -> None:
+    assert plan_generation(ME, installed={"inputs": {"trust": ["r1"]}}, drift=[], wanted={"trust": ["r1"]}) is None
+
+
+def test_a_diff_shows_what_went_in_but_for_the_password() -> None:
+    due = plan(installed={**INPUTS, "certificate": "c0"})
+    assert due is not None
+    assert due.change.before.items() >= {"certificate": "c0", "trust": ["r1", "r2"]}.items()
+    assert "password" not in due.change.before
+    assert due.change.after == {**due.change.before, "certificate": "c1"}
+
+
+def test_the_diff_of_a_repair_shows_each_file() -> None:
+    due = plan(MODE, OWNER, installed=INPUTS)
+    assert due is not None
+    assert due.change.before == MODE.seen + "\n" + OWNER.seen
+    assert due.change.after == "as it was installed"
