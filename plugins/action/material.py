@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._fleet import plain
+from ..plugin_utils._run import refuse_while_held
 from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, store_paths
 
 MODULE = "connsec.tls.material"
@@ -29,6 +30,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             self._refuse_unpipelined()
             paths = self._paths(arguments.pop("store", None), variables)
+            if not self._task.check_mode:
+                refuse_while_held(paths)
             going_back = arguments.get("state") == "previous"
             rows = [self._row(row, paths, variables, going_back=going_back) for row in arguments.get("instances") or ()]
         except TlsError as error:
@@ -61,19 +64,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _row(
         self, row: dict[str, t.Any], paths: StorePaths, task_vars: t.Mapping[str, t.Any], *, going_back: bool
     ) -> dict[str, t.Any]:
-        """Return what the module is told of one instance."""
+        """Return what the module is told of one instance; in check mode no content is, for no key has to travel."""
         asked = {name: row.get(name) for name in ("name", "folder", "account")}
+        trust = tuple(row.get("trust") or ())
         if going_back:
-            return asked
+            trusted = material(paths, None, trust=trust, passphrase=None).inputs["trust"] if trust else None
+            return {**asked, "trusted": trusted}
         passphrase = self._variable(task_vars, "tls_identities_passphrase") or self._variable(
             task_vars, "tls_store_passphrase"
         )
         formats = tuple(row.get("formats") or ("pem",))
+        certificate = None if row.get("identity") is None else NOT_ISSUED_YET
+        unknown = {"certificate": certificate, "trust": [NOT_ISSUED_YET], "formats": sorted({"pem", *formats})}
+        if self._task.check_mode and row.get("due"):
+            return {**asked, "inputs": unknown}
         try:
             found = material(
                 paths,
                 row.get("identity"),
-                trust=tuple(row.get("trust") or ()),
+                trust=trust,
                 formats=formats,
                 passphrase=None if passphrase is None else str(passphrase),
                 instance=str(row["name"]),
@@ -81,12 +90,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except NotIssued:
             if not self._task.check_mode:
                 raise
-            return {
-                **asked,
-                "inputs": {"certificate": NOT_ISSUED_YET, "formats": sorted({"pem", *formats})},
-                "files": [],
-            }
-        return {**asked, "inputs": dict(found.inputs), "public": _public(found), "files": _files(found)}
+            return {**asked, "inputs": unknown}
+        files = [] if self._task.check_mode else _files(found)
+        return {**asked, "inputs": dict(found.inputs), "identity": _public(found), "files": files}
 
 
 def _files(found: MaterialFiles) -> list[dict[str, t.Any]]:
@@ -106,4 +112,5 @@ def _public(found: MaterialFiles) -> dict[str, t.Any] | None:
         "serial": found.identity.serial,
         "issuer": found.identity.issuer,
         "not_after": found.identity.not_after,
+        "chain_not_after": found.identity.chain_not_after,
     }

@@ -15,23 +15,20 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._material import WantedAuthority, WantedIdentity
 from ..module_utils._module import diff_of
+from ..plugin_utils._library import refuse_old_library
+from ..plugin_utils._run import refuse_while_held
+from ..plugin_utils._store import (
+    PASSPHRASES,
+    StorePaths,
+    StoreView,
+    carry_out,
+    inspect,
+    passphrases_of,
+    preflight,
+    refuse_bad_place,
+    store_paths,
+)
 from ..plugin_utils._wanted import task_options, wanted_authorities, wanted_identities
-
-try:
-    from ..plugin_utils._store import (
-        Passphrases,
-        StorePaths,
-        StoreView,
-        carry_out,
-        inspect,
-        preflight,
-        refuse_bad_place,
-        store_paths,
-    )
-except ImportError as error:
-    IMPORT_ERROR: ImportError | None = error
-else:
-    IMPORT_ERROR = None
 
 STORE_VARIABLES = {
     "path": "tls_store",
@@ -52,10 +49,6 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Issue what is due and return what is public about it."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        if IMPORT_ERROR is not None:
-            raise AnsibleActionFail(
-                "connsec.tls.pki needs cryptography 46.0.7 or later on the controller: %s" % IMPORT_ERROR
-            )
         arguments = json.loads(json.dumps(self._task.args))  # plain values: Ansible's carry tags
         try:
             result.update(self._done(task_options(arguments), task_vars or {}))
@@ -64,16 +57,18 @@ class ActionModule(ActionBase):
         return result
 
     def _done(self, options: t.Mapping[str, t.Any], task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        refuse_old_library()
         authorities = wanted_authorities(options["authorities"])
         identities = wanted_identities(options["identities"], authorities=authorities)
         paths = self._paths(options["store"], task_vars)
-        passphrases = self._passphrases(task_vars)
+        passphrases = passphrases_of({name: self._variable(task_vars, name) for name in PASSPHRASES})
         now = int(time.time())
         wanted: tuple[StorePaths, list[WantedAuthority], list[WantedIdentity]] = (paths, authorities, identities)
         given: dict[str, t.Any] = {"passphrases": passphrases, "generations_seen": options["generations_seen"]}
         if self._task.check_mode:
             view = preflight(paths, inspect(*wanted, now=now), **given)
         else:
+            refuse_while_held(paths)
             view = carry_out(*wanted, now=now, **given)
         result = _reported(view, identities)
         if self._task.diff:
@@ -95,19 +90,6 @@ class ActionModule(ActionBase):
         refuse_bad_place(paths, inventory_directory=directory)
         return paths
 
-    def _passphrases(self, task_vars: t.Mapping[str, t.Any]) -> Passphrases:
-        def given(name: str) -> str | None:
-            value = self._variable(task_vars, name)
-            if value is not None and not isinstance(value, str):
-                raise AnsibleActionFail("%s must be text; put it in quotes" % name)
-            return None if value is None else "".join(value)  # an untagged copy
-
-        common = given("tls_store_passphrase")
-        return Passphrases(
-            authorities=given("tls_authorities_passphrase") or common,
-            identities=given("tls_identities_passphrase") or common,
-        )
-
 
 def _reported(view: StoreView, identities: t.Sequence[WantedIdentity]) -> dict[str, t.Any]:
     """Return the result: public data only."""
@@ -119,7 +101,13 @@ def _reported(view: StoreView, identities: t.Sequence[WantedIdentity]) -> dict[s
         "not_issued": sorted({wanted.name for wanted in identities} - set(view.identities)),
         "authorities": {name: info.to_json() for name, info in view.authorities.items()},
         "trust": {name: list(fingerprints) for name, fingerprints in view.trust.items()},
-        "roots": {name: "".join(pems) for name, pems in view.roots.items()},
+        "roots": _joined(view.roots),
+        "issuing": _joined(view.issuing),
+        "crls": _joined(view.crls),
         "unfinished": list(view.unfinished),
         **({"warnings": [*view.notes, *view.unfinished]} if view.notes or view.unfinished else {}),
     }
+
+
+def _joined(pems: t.Mapping[str, t.Sequence[str]]) -> dict[str, str]:
+    return {name: "".join(several) for name, several in pems.items()}

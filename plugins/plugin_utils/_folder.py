@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ..module_utils._core._errors import TlsError
-from ..module_utils._host._fault import point
+from ._guard import why_can_be_swapped, why_not_ours
 
 _TEMPORARY = ".new-"
 _LOCK = ".lock"
@@ -30,11 +30,19 @@ class StoreError(TlsError):
 class Folder:
     """A folder that belongs to the store; every file in it is reached through its descriptor, so nobody can swap it.
 
-    Reading makes nothing: a folder that is not there reads as empty.
+    Reading makes nothing: a folder that is not there reads as empty. One that others can write to is not even read.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, guarded: bool = False) -> None:
+        """Take the folder at a path.
+
+        Args:
+            path: of the folder.
+            guarded: whether nobody else may be able to swap it either, as for the store's own: whoever swaps a folder
+                of authorities decides whom the fleet trusts.
+        """
         self.path = os.path.abspath(path)
+        self._guarded = guarded
         self._fd: int | None = None
 
     def __repr__(self) -> str:
@@ -46,15 +54,31 @@ class Folder:
             os.close(self._fd)
             self._fd = None
 
+    @property
+    def device(self) -> int:
+        """The number of the file system that the folder lies on."""
+        return os.fstat(self._must_be_open()).st_dev
+
     def _opened(self) -> int | None:
         if self._fd is None:
             try:
                 self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._refuse_if(why_not_ours(self.path, os.fstat(self._fd)))
+                self._refuse_a_swap()
             except FileNotFoundError:
                 return None
             except OSError as error:
                 raise self._refusal(error) from error
         return self._fd
+
+    def _refuse_a_swap(self) -> None:
+        if self._guarded:
+            self._refuse_if(why_can_be_swapped(self.path))
+
+    def _refuse_if(self, why: str | None) -> None:
+        if why is not None:
+            self.close()
+            raise StoreError("the store folder %s cannot be trusted: %s" % (self.path, why))
 
     def _refusal(self, error: OSError) -> StoreError:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
@@ -64,27 +88,27 @@ class Folder:
         return StoreError("the store folder %s cannot be used: %s" % (self.path, os.strerror(error.errno or 0)))
 
     def make(self) -> None:
-        """Make the folder with mode 0700 where it is missing; refuse one that others may write to."""
+        """Make the folder with mode 0700 where it is missing."""
         try:
+            self._refuse_a_swap()
             _make_folders(self.path)
         except OSError as error:
             raise self._refusal(error) from error
-        fd = self._opened()
-        if fd is None:
+        if self._opened() is None:
             raise StoreError("the store folder %s went away while it was made" % self.path)
-        status = os.fstat(fd)
-        if status.st_uid != os.geteuid():
-            raise StoreError("the store folder %s belongs to another account (uid %d)" % (self.path, status.st_uid))
-        if status.st_mode & 0o022:
-            raise StoreError(
-                "others may write to the store folder %s (mode %04o); make it 0700"
-                % (self.path, status.st_mode & 0o7777)
-            )
 
     def names(self) -> list[str]:
         """Return the names in the folder, without our own temporary files and locks."""
         fd = self._opened()
         return [] if fd is None else sorted(name for name in os.listdir(fd) if not name.startswith("."))
+
+    def inner(self) -> t.Iterator[tuple[str, Folder]]:
+        """Return the folders in the folder with their names, each open until the next is asked for; no links."""
+        for name in self.names():
+            path = os.path.join(self.path, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                with contextlib.closing(Folder(path)) as folder:
+                    yield name, folder
 
     def read(self, name: str, *, limit: int = LARGEST_FILE) -> bytes | None:
         """Return a file's content, or None where there is none."""
@@ -233,17 +257,13 @@ class Batch:
     def publish(self) -> None:
         """Sync each file system once, then give the files their names, one folder after the other."""
         folders = list(dict.fromkeys(folder for folder, _temporary, _name in self._files))
-        devices = {os.fstat(folder._must_be_open()).st_dev: folder for folder in folders}
-        for folder in devices.values():
+        for folder in {folder.device: folder for folder in folders}.values():
             folder.sync_all()
-        point("store.publish.before")
         for folder in folders:
             for owner, temporary, name in self._files:
                 if owner is folder:
                     folder.publish(temporary, name)
-                    point("store.publish.between")
             folder.sync()
-        point("store.publish.after")
 
 
 def _make_folders(path: str) -> None:

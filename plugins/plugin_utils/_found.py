@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from ..module_utils._core._material import AuthorityInfo, CaInfo, IdentityInfo
+from ..module_utils._core._material import AuthorityInfo, CaInfo, IdentityInfo, identity_of
 from ..module_utils._core._names import identity_name
 from . import _pki
 from ._folder import Folder
-from ._journal import Journal, JournalState
+from ._journal import Issued, Journal, JournalState
+from ._place import StorePaths
 
 _CA_FILE = re.compile(r"(?:root|issuing-(\d{6}))\.pem\Z")
 
@@ -32,6 +33,16 @@ class Ca:
     crl: bytes | None
     where: str
 
+    @property
+    def part(self) -> str:
+        """The name of its files: ``root``, or ``issuing-`` and its number."""
+        return issuing_part(self.info.number) if self.info.number else "root"
+
+    @property
+    def pem(self) -> str:
+        """Its certificate."""
+        return self.bundle.certificates[0].decode()
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -40,47 +51,74 @@ class Authority:
     root: Ca | None = None
     issuing: tuple[Ca, ...] = ()
 
+    @property
+    def cas(self) -> tuple[Ca, ...]:
+        """Both its sorts, the root first."""
+        return (self.root, *self.issuing) if self.root else self.issuing
+
     def info(self, name: str) -> AuthorityInfo:
+        """Return what is public about it."""
         return AuthorityInfo(name, self.root.info if self.root else None, tuple(ca.info for ca in self.issuing))
 
 
 @dataclass(frozen=True)
 class Found:
-    """Everything of the store that matters to what is wanted."""
+    """Everything of the store that matters to what is wanted.
+
+    Attributes:
+        authorities: every authority of the store.
+        identities: the wanted identities that have a certificate.
+        journal: what the journal says.
+        holds_identities: whether there is any identity at all.
+        published: by serial number, the certificates of all these, and of those whose intent is still open.
+    """
 
     authorities: t.Mapping[str, Authority]
     identities: t.Mapping[str, IdentityInfo]
     journal: JournalState
     holds_identities: bool
+    published: t.Mapping[str, Issued]
 
 
-def identity_file(name: str) -> str:
-    """Return an identity's file name."""
-    return identity_name(name, "identities") + ".pem"
+@contextlib.contextmanager
+def opened(paths: StorePaths) -> t.Iterator[tuple[Folder, Folder]]:
+    """Hold the folders of authorities and of identities open."""
+    with (
+        contextlib.closing(Folder(paths.authorities, guarded=True)) as authorities,
+        contextlib.closing(Folder(paths.identities, guarded=True)) as identities,
+    ):
+        yield authorities, identities
 
 
-def look(authority_folder: Folder, identity_folder: Folder, names: t.Iterable[str]) -> Found:
-    found = read_authorities(authority_folder)
-    issuers = {ca.info.sha256: name for name, authority in found.items() for ca in authority.issuing}
-    known_pem: dict[bytes, str] = {}
-    identities = {}
-    for name in names:
-        info = read_identity(identity_folder, name, issuers=issuers, known_pem=known_pem)
-        if info is not None:
-            identities[name] = info
+def look(authority_folder: Folder, identity_folder: Folder, names: t.Collection[str]) -> Found:
+    """Return what the store holds of the identities of these names, and every authority."""
+    authorities = read_authorities(authority_folder)
     journal = Journal(authority_folder).read()
+    announced = [name for intent in journal.open.values() if (name := identity_of(intent.target))]
+    reader = IdentityReader(identity_folder, authorities)
+    read = {name: info for name in (*names, *announced) if (info := reader.read(name))}
+    identities = {name: read[name] for name in names if name in read}
     holds = any(name.endswith(".pem") for name in identity_folder.names())
-    return Found(found, identities, journal, holds)
+    return Found(authorities, identities, journal, holds, published(authorities, read.values()))
+
+
+def published(authorities: t.Mapping[str, Authority], identities: t.Iterable[IdentityInfo]) -> dict[str, Issued]:
+    """Return what was published, by serial number."""
+    entries = [as_issued(ca.info) for authority in authorities.values() for ca in authority.cas]
+    entries += [as_issued(info) for info in identities]
+    return {entry.serial: entry for entry in entries}
+
+
+def as_issued(info: CaInfo | IdentityInfo) -> Issued:
+    """Return what the journal keeps of a published certificate."""
+    return Issued(info.serial, info.sha256, info.not_after)
 
 
 def read_authorities(folder: Folder) -> dict[str, Authority]:
+    """Return every authority of the store by name."""
     found = {}
-    for name in folder.names():
-        path = os.path.join(folder.path, name)
-        if not os.path.isdir(path) or os.path.islink(path):
-            continue
-        with contextlib.closing(Folder(path)) as own:
-            cas = {file: _read_ca(own, file) for file in own.names() if _CA_FILE.match(file)}
+    for name, own in folder.inner():
+        cas = {file: _read_ca(own, file) for file in own.names() if _CA_FILE.match(file)}
         root = cas.pop("root.pem", None)
         if root is not None or cas:
             found[name] = Authority(root, tuple(cas[file] for file in sorted(cas)))
@@ -91,49 +129,55 @@ def _read_ca(folder: Folder, file: str) -> Ca:
     where = os.path.join(folder.path, file)
     bundle = _pki.parse_bundle(folder.read(file) or b"", where=where, least=1)
     certificate = _pki.load_certificate(bundle.certificates[0], where=where)
-    crl_file = _crl_file(file)
-    crl = folder.read(crl_file, limit=1 << 26)
+    crl_file = file[: -len(".pem")] + ".crl.pem"
+    crl = folder.read(crl_file)
     crl_info = crl and _pki.read_crl_info(crl, issuer=certificate, where=os.path.join(folder.path, crl_file))
     match = _CA_FILE.match(file)
     number = int(match.group(1) or 0) if match else 0
     return Ca(bundle, certificate, _pki.ca_info(certificate, number=number, crl=crl_info or None), crl, where)
 
 
-def _crl_file(file: str) -> str:
-    return file[: -len(".pem")] + ".crl.pem"
+class IdentityReader:
+    """Reads identities of the store; a thousand of them share one issuing certificate, which is parsed once."""
+
+    def __init__(self, folder: Folder, authorities: t.Mapping[str, Authority]) -> None:
+        self._folder = folder
+        self._authorities = {
+            ca.info.sha256: (name, authority) for name, authority in authorities.items() for ca in authority.issuing
+        }
+        self._parsed: dict[bytes, x509.Certificate] = {}
+
+    def read(self, name: str) -> IdentityInfo | None:
+        """Return what is public about an identity, or None where there is none."""
+        bundle = read_bundle(self._folder, name)
+        if bundle is None:
+            return None
+        where = os.path.join(self._folder.path, identity_file(name))
+        chain = [self._certificate(pem, where=where) for pem in bundle.certificates[1:]]
+        authority_name, authority = self._authorities.get(_pki.der_sha256(chain[0]), ("", Authority()))
+        root = authority.root.certificate if authority.root else None
+        return _pki.read_identity_info(
+            name, bundle.certificates[0], chain=chain, root=root, authority=authority_name, where=where
+        )
+
+    def _certificate(self, pem: bytes, *, where: str) -> x509.Certificate:
+        if pem not in self._parsed:
+            self._parsed[pem] = _pki.load_certificate(pem, where=where)
+        return self._parsed[pem]
 
 
-def read_identity(
-    folder: Folder, name: str, *, issuers: t.Mapping[str, str], known_pem: dict[bytes, str]
-) -> IdentityInfo | None:
-    file = identity_file(name)
-    text = folder.read(file)
-    if text is None:
-        return None
-    where = os.path.join(folder.path, file)
-    bundle = _pki.parse_bundle(text, where=where, least=2)
-    chain = bundle.certificates[1:]
-    for pem in chain:
-        if pem not in known_pem:  # a thousand identities share one issuing certificate
-            known_pem[pem] = _pki.der_sha256(_pki.load_certificate(pem, where=where))
-    fingerprints = tuple(known_pem[pem] for pem in chain)
-    return _pki.read_identity_info(
-        name,
-        bundle.certificates[0],
-        chain_sha256=fingerprints,
-        authority=issuers.get(fingerprints[0], ""),
-        where=where,
-    )
+def read_bundle(folder: Folder, name: str) -> _pki.Bundle | None:
+    """Return the file of an identity in its parts, or None where there is none."""
+    text = folder.read(identity_file(name))
+    where = os.path.join(folder.path, identity_file(name))
+    return None if text is None else _pki.parse_bundle(text, where=where, least=2)
 
 
-def published_serials(found: Found) -> frozenset[str]:
-    cas = [ca for authority in found.authorities.values() for ca in (authority.root, *authority.issuing) if ca]
-    return frozenset([ca.info.serial for ca in cas] + [info.serial for info in found.identities.values()])
+def identity_file(name: str) -> str:
+    """Return an identity's file name."""
+    return identity_name(name, "identities") + ".pem"
 
 
 def issuing_part(number: int) -> str:
+    """Return the name of the files of an issuing authority."""
     return "issuing-%06d" % number
-
-
-def part_of(ca: Ca) -> str:
-    return issuing_part(ca.info.number) if ca.info.number else "root"

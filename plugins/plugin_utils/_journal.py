@@ -4,8 +4,8 @@
 """The journal of what the authorities were about to sign, and signed; private to this collection.
 
 It is a file of JSON lines that only grows. ``intent`` lines are on the disk before the first signature of a batch, one
-for each certificate; ``issued`` follows when the batch is published; ``abandoned`` when a later run finds that it never
-was. So every serial number that may ever have been signed can be found, and revoked.
+for each certificate; an ``issued`` line for each follows when the batch is published; ``abandoned`` when a later run
+finds that it never was. So every serial number that may ever have been signed can be found, and revoked.
 """
 
 from __future__ import annotations
@@ -38,12 +38,22 @@ class Intent:
 
 
 @dataclass(frozen=True)
+class Issued:
+    """A certificate that was published."""
+
+    serial: str
+    sha256: str
+    not_after: int
+
+
+@dataclass(frozen=True)
 class JournalState:
     """What the journal says.
 
     Attributes:
         serials: every serial number that was ever intended.
         open: the intents of which nothing more is known, by serial number.
+        issued: the targets of which a certificate was ever published.
         crl_numbers: by authority part, the highest number that was ever given to a list.
         ends_torn: whether the last line was cut off by a crash.
         lines: how many lines there are.
@@ -51,6 +61,7 @@ class JournalState:
 
     serials: frozenset[str] = frozenset()
     open: t.Mapping[str, Intent] = field(default_factory=dict)
+    issued: frozenset[str] = frozenset()
     crl_numbers: t.Mapping[str, int] = field(default_factory=dict)
     ends_torn: bool = False
     lines: int = 0
@@ -83,7 +94,14 @@ class Journal:
                     raise StoreError(
                         "%s, line %d: lacks what its act needs; restore it from a backup" % (self._path, number)
                     ) from error
-        return JournalState(frozenset(reader.serials), reader.open, reader.crl_numbers, bool(tail), len(lines))
+        return JournalState(
+            serials=frozenset(reader.serials),
+            open=reader.open,
+            issued=frozenset(reader.issued),
+            crl_numbers=reader.crl_numbers,
+            ends_torn=bool(tail),
+            lines=len(lines),
+        )
 
     def append(self, entries: t.Sequence[t.Mapping[str, t.Any]], *, state: JournalState) -> None:
         """Append entries and return when the disk has them; ``state`` is what was read under the same lock."""
@@ -95,17 +113,26 @@ class Journal:
 
 def intents(wanted: t.Iterable[Intent], *, batch: str, at: str) -> list[dict[str, t.Any]]:
     """Return the entries that announce certificates."""
-    return [{"version": 1, "act": "intent", "at": at, "batch": batch, **vars(intent)} for intent in wanted]
+    return [{**_head("intent", batch=batch, at=at), **vars(intent)} for intent in wanted]
 
 
-def settled(act: str, serials: t.Sequence[str], *, batch: str, at: str) -> list[dict[str, t.Any]]:
-    """Return the entry that closes intents: ``issued`` or ``abandoned``."""
-    return [{"version": 1, "act": act, "at": at, "batch": batch, "serials": list(serials)}] if serials else []
+def issued(certificates: t.Iterable[Issued], *, batch: str, at: str) -> list[dict[str, t.Any]]:
+    """Return the entries that close the intents of what was published."""
+    return [{**_head("issued", batch=batch, at=at), **vars(certificate)} for certificate in certificates]
+
+
+def abandoned(serials: t.Iterable[str], *, batch: str, at: str) -> list[dict[str, t.Any]]:
+    """Return the entries that close the intents of what never was."""
+    return [{**_head("abandoned", batch=batch, at=at), "serial": serial} for serial in serials]
 
 
 def crl_numbered(part: str, number: int, *, batch: str, at: str) -> dict[str, t.Any]:
     """Return the entry that announces a revocation list."""
-    return {"version": 1, "act": "crl", "at": at, "batch": batch, "of": part, "number": number}
+    return {**_head("crl", batch=batch, at=at), "of": part, "number": number}
+
+
+def _head(act: str, *, batch: str, at: str) -> dict[str, t.Any]:
+    return {"version": 1, "act": act, "at": at, "batch": batch}
 
 
 class _Reader:
@@ -114,6 +141,7 @@ class _Reader:
     def __init__(self) -> None:
         self.serials: set[str] = set()
         self.open: dict[str, Intent] = {}
+        self.issued: set[str] = set()
         self.crl_numbers: dict[str, int] = {}
 
     def take(self, line: t.Mapping[str, t.Any]) -> None:
@@ -125,8 +153,9 @@ class _Reader:
             self.serials.add(intent.serial)
             self.open[intent.serial] = intent
         elif act in ("issued", "abandoned"):
-            for serial in line["serials"]:
-                self.open.pop(serial, None)
+            closed = self.open.pop(line["serial"], None)
+            if closed and act == "issued":
+                self.issued.add(closed.target)
         elif act == "crl":
             self.crl_numbers[line["of"]] = max(self.crl_numbers.get(line["of"], 0), int(line["number"]))
 

@@ -180,7 +180,7 @@ def build_issuing(
 def build_leaf(wanted: WantedIdentity, *, key: PrivateKey, serial: int, issuer: Signer, now: int) -> x509.Certificate:
     """Return the certificate of an identity, which never outlives its issuer."""
     common_name = common_name_of(wanted)
-    start, end = leaf_life(wanted, issuer=issuer, now=now)
+    start, end = _life(wanted.days, issuer=issuer.certificate, now=now, who="identity %s" % wanted.name)
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []))
@@ -204,11 +204,6 @@ def build_leaf(wanted: WantedIdentity, *, key: PrivateKey, serial: int, issuer: 
         .add_extension(_authority_key_id(issuer.certificate), critical=False)
         .sign(issuer.key, issuer.hash())
     )
-
-
-def leaf_life(wanted: WantedIdentity, *, issuer: Signer, now: int) -> tuple[int, int]:
-    """Return when an identity's certificate begins and ends."""
-    return _life(wanted.days, issuer=issuer.certificate, now=now, who="identity %s" % wanted.name)
 
 
 def build_crl(issuer: Signer, *, number: int, life: int, now: int) -> bytes:
@@ -330,9 +325,23 @@ def serial_text(serial: int) -> str:
 
 
 def identity_info(
-    name: str, certificate: x509.Certificate, *, chain_sha256: tuple[str, ...], authority: str
+    name: str,
+    certificate: x509.Certificate,
+    *,
+    chain: t.Sequence[x509.Certificate],
+    root: x509.Certificate | None,
+    authority: str,
 ) -> IdentityInfo:
-    """Return what is public about an identity."""
+    """Return what is public about an identity.
+
+    Args:
+        name: its name.
+        certificate: its own.
+        chain: those that it presents besides, from its issuer upwards.
+        root: the one above them; None where it is not in the store.
+        authority: who issued it; empty where that is not in the store.
+    """
+    above = [*chain, *([root] if root else [])]
     extensions = certificate.extensions
     usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -349,18 +358,25 @@ def identity_info(
         key_type=key_type_of(certificate),
         spki_sha256=sha256(spki(certificate)),
         issuer=certificate.issuer.rfc4514_string(),
-        chain_sha256=chain_sha256,
+        chain_sha256=tuple(der_sha256(each) for each in chain),
+        chain_not_after=min(_seconds(each.not_valid_after_utc) for each in (certificate, *above)),
         common_name=str(common_names[0].value) if common_names else "",
     )
 
 
 def read_identity_info(
-    name: str, certificate: bytes, *, chain_sha256: tuple[str, ...], authority: str, where: str
+    name: str,
+    certificate: bytes,
+    *,
+    chain: t.Sequence[x509.Certificate],
+    root: x509.Certificate | None,
+    authority: str,
+    where: str,
 ) -> IdentityInfo:
     """Return what is public about an identity of the store, or raise an error that names the file."""
     loaded = load_certificate(certificate, where=where)
     try:
-        return identity_info(name, loaded, chain_sha256=chain_sha256, authority=authority)
+        return identity_info(name, loaded, chain=chain, root=root, authority=authority)
     except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
         raise _damaged(where) from error
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from ._folder import StoreError
 
+#: Files that would lie in a folder of the store, and one that no pattern names: whoever ignores *.json publishes keys.
+PROBES: t.Final = ("root.pem", "journal.jsonl", "secret.json", "a-name-that-no-pattern-lists")
+
 
 @dataclass(frozen=True)
 class StorePaths:
@@ -117,16 +120,17 @@ def _refuse_unless_ignored(path: str, *, tree: str) -> None:
 
 
 def _asked(git: str, path: str, *, tree: str) -> tuple[bool, str]:
-    """Ask git whether it ignores what would lie in the folder, which need not be there yet."""
+    """Ask git whether it ignores everything that would lie in the folder, which need not be there yet."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    probe = os.path.join(os.path.realpath(path), "secret.json")
-    argv = [git, "-C", tree, "check-ignore", "--quiet", "--", probe]
+    probes = [os.path.join(os.path.realpath(path), name) for name in PROBES]
+    argv = [git, "-C", tree, "check-ignore", "--", *probes]
     try:
         done = subprocess.run(argv, env=environment, capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, " (git could not be asked: %s)" % error
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return done.returncode == 0, " (git says: %s)" % said[0] if said else ""
+    ignored = done.stdout.splitlines()  # git names those that it ignores, and is content with one
+    return len(ignored) == len(probes), " (git says: %s)" % said[0] if said else ""
 
 
 def _reads_as_ignored(path: str, *, tree: str) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import getpass
 import json
 import os
@@ -40,47 +41,58 @@ class Run:
 
 
 def claim(
-    paths: StorePaths, *, at: str, what: str = "a run", pid: int | None = None, operator: str | None = None
+    paths: StorePaths, *, at: str = "", what: str = "a run", pid: int | None = None, operator: str | None = None
 ) -> Run:
-    """Claim the store for a run, or raise RunHeld with the name of the holder; a run may claim again what it holds.
+    """Claim the store for a run; a run may claim again what it holds.
 
     Args:
         paths: of the store.
-        at: the time, for people.
+        at: the time, for people; by default the clock's.
         what: the playbook or task, for people.
         pid: the process that stays for the whole run; in an action, the worker's parent (``os.getppid()``).
         operator: the person; by default the account.
+
+    Raises:
+        RunHeld: another run holds it.
     """
     pid = os.getppid() if pid is None else pid
-    mine = Run(pid, _started(pid) or "", _boot(), socket.gethostname(), operator or _account(), at, what)
-    folder = Folder(paths.ledger)
+    folder = _ledger(paths)
     folder.make()
     with contextlib.closing(folder), folder.locked():
         other = _read(folder)
-        if other is not None and _same_process(other, mine):
+        if other is not None and _is_of(other, pid):
             return other
         if other is not None and _is_alive(other):
-            raise RunHeld(
-                "%s holds the store %s; wait for it%s"
-                % (
-                    other,
-                    paths.ledger,
-                    "" if _can_be_judged(other) else ", or remove %s/%s if that host is gone" % (paths.ledger, FILE),
-                )
-            )
+            raise _held(other, paths)
+        since = at or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        mine = Run(pid, _started(pid) or "", _boot(), socket.gethostname(), operator or _account(), since, what)
         batch = Batch()
         batch.add(folder, FILE, json.dumps({"version": 1, **vars(mine)}, indent=1, sort_keys=True).encode() + b"\n")
         batch.publish()
     return mine
 
 
+def refuse_while_held(paths: StorePaths, *, pid: int | None = None) -> None:
+    """Refuse a task that changes the store or a host while another run is under way; one of that run itself goes on.
+
+    Args:
+        paths: of the store.
+        pid: the process of the run that the task belongs to; in an action, the worker's parent (the default).
+
+    Raises:
+        RunHeld: another run holds the store.
+    """
+    run = holder(paths)
+    if run is not None and not _is_of(run, os.getppid() if pid is None else pid):
+        raise _held(run, paths)
+
+
 def release(paths: StorePaths, *, pid: int | None = None) -> bool:
     """Give up the claim of a run, if it is still this run's; return whether it was."""
     pid = os.getppid() if pid is None else pid
-    folder = Folder(paths.ledger)
-    with contextlib.closing(folder):
+    with contextlib.closing(_ledger(paths)) as folder:
         other = _read(folder)
-        if other is None or other.pid != pid or other.boot != _boot() or other.started != (_started(pid) or ""):
+        if other is None or not _is_of(other, pid):
             return False
         with folder.locked():
             folder.remove(FILE)
@@ -90,9 +102,18 @@ def release(paths: StorePaths, *, pid: int | None = None) -> bool:
 
 def holder(paths: StorePaths) -> Run | None:
     """Return the run that holds the store, or None; changes nothing."""
-    with contextlib.closing(Folder(paths.ledger)) as folder:
+    with contextlib.closing(_ledger(paths)) as folder:
         run = _read(folder)
     return run if run is not None and _is_alive(run) else None
+
+
+def _held(run: Run, paths: StorePaths) -> RunHeld:
+    gone = "" if _can_be_judged(run) else ", or remove %s/%s if that host is gone" % (paths.ledger, FILE)
+    return RunHeld("%s holds the store %s; wait for it%s" % (run, paths.ledger, gone))
+
+
+def _ledger(paths: StorePaths) -> Folder:
+    return Folder(paths.ledger, guarded=True)
 
 
 def _read(folder: Folder) -> Run | None:
@@ -119,8 +140,10 @@ _FIELDS: t.Mapping[str, t.Callable[[t.Any], t.Any]] = {
 }
 
 
-def _same_process(one: Run, other: Run) -> bool:
-    return (one.pid, one.started, one.boot, one.host) == (other.pid, other.started, other.boot, other.host)
+def _is_of(run: Run, pid: int) -> bool:
+    """Tell whether a run is that of a process which lives here."""
+    here = (pid, _started(pid) or "", _boot(), socket.gethostname())
+    return (run.pid, run.started, run.boot, run.host) == here
 
 
 def _can_be_judged(run: Run) -> bool:

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ._folder import Folder, StoreError
+from ._library import allowed_by_openssl
 
 FILE = "secret.json"
 SHORTEST_PASSPHRASE = 8  # SP 800-63B; a store is better off with twenty random characters
@@ -33,6 +34,7 @@ VARIABLES: t.Mapping[str, str] = {
     "authorities": "tls_authorities_passphrase (or tls_store_passphrase)",
     "identities": "tls_identities_passphrase (or tls_store_passphrase)",
 }
+PASSPHRASES: t.Final = ("tls_store_passphrase", "tls_authorities_passphrase", "tls_identities_passphrase")
 _T = t.TypeVar("_T")
 _opened: dict[tuple[str, bytes], bytes] = {}
 
@@ -57,6 +59,29 @@ class Passphrases:
         return "Passphrases(...)"
 
 
+def passphrases_of(variables: t.Mapping[str, t.Any]) -> Passphrases:
+    """Return the passphrases that a user gave.
+
+    Args:
+        variables: those of ``PASSPHRASES`` that are set, rendered.
+
+    Raises:
+        StoreError: one of them is not text.
+    """
+
+    def given(name: str) -> str | None:
+        value = variables.get(name)
+        if value is not None and not isinstance(value, str):
+            raise StoreError("%s must be text; put it in quotes" % name)
+        return "".join(value) if value else None  # a copy without Ansible's tags
+
+    common = given("tls_store_passphrase")
+    return Passphrases(
+        authorities=given("tls_authorities_passphrase") or common,
+        identities=given("tls_identities_passphrase") or common,
+    )
+
+
 class Secret:
     """A store's master key, in memory; what is in the store is encrypted under keys that are derived from it."""
 
@@ -74,9 +99,9 @@ class Secret:
         """Return the password of the PKCS#8 file of one key."""
         return base64.b64encode(self._derived("private key " + spki_sha256))
 
-    def keystore_password(self, identity: str) -> str:
-        """Return the password of an identity's keystores: 200 bits in letters and digits, which every program reads."""
-        text = base64.b32encode(self._derived("keystore password " + identity)[:25]).decode()
+    def keystore_password(self, instance: str) -> str:
+        """Return the password of an instance's keystore: 200 bits in letters and digits, which every program reads."""
+        text = base64.b32encode(self._derived("keystore password " + instance)[:25]).decode()
         return text.rstrip("=").lower()
 
     def digest(self, text: str) -> str:
@@ -99,7 +124,7 @@ def open_secret(folder: Folder, *, store: str, passphrase: str | None) -> Secret
     checked = _checked(passphrase, store=store, folder=folder)
     known = (folder.path, hashlib.sha256(text + checked).digest())
     if known not in _opened:
-        wrapping = hashlib.scrypt(checked, salt=box.salt, n=box.n, r=8, p=1, dklen=32, maxmem=1 << 28)
+        wrapping = _wrapping_key(checked, salt=box.salt, cost=box.n)
         try:
             _opened[known] = AESGCM(wrapping).decrypt(box.nonce, box.wrapped, _label(store))
         except InvalidTag as error:
@@ -111,13 +136,30 @@ def open_secret(folder: Folder, *, store: str, passphrase: str | None) -> Secret
 
 
 def passphrase_for_new(folder: Folder, *, store: str, passphrase: str | None) -> bytes:
-    """Return the passphrase that a new store folder will have, or raise an error that says what it needs."""
+    """Return the passphrase that a new store folder will have.
+
+    Raises:
+        StoreError: it is missing or too short, or the folder holds keys already, which a new secret could not open.
+    """
+    _refuse_keys_without_secret(folder)
     checked = _checked(passphrase, store=store, folder=folder)
     if len(checked.decode()) < SHORTEST_PASSPHRASE:
         raise StoreError(
             "%s is shorter than %d characters; a new store needs a longer one" % (VARIABLES[store], SHORTEST_PASSPHRASE)
         )
     return checked
+
+
+def _refuse_keys_without_secret(folder: Folder) -> None:
+    if _holds_keys(folder) or any(_holds_keys(inner) for _name, inner in folder.inner()):
+        raise StoreError(
+            "%s holds keys, and its %s is gone; restore that file from a backup: without it none of them can be read"
+            % (folder.path, FILE)
+        )
+
+
+def _holds_keys(folder: Folder) -> bool:
+    return any(name.endswith(".pem") for name in folder.names())
 
 
 def new_secret(folder: Folder, *, store: str, passphrase: str | None) -> tuple[Secret, Later[bytes]]:
@@ -132,7 +174,7 @@ def new_secret(folder: Folder, *, store: str, passphrase: str | None) -> tuple[S
 
 def _sealed(master: bytes, passphrase: bytes, *, store: str) -> bytes:
     salt, nonce, cost = os.urandom(16), os.urandom(12), COSTS[store]
-    wrapping = hashlib.scrypt(passphrase, salt=salt, n=cost, r=8, p=1, dklen=32, maxmem=1 << 28)
+    wrapping = _wrapping_key(passphrase, salt=salt, cost=cost)
     content = {
         "version": 1,
         "kdf": {"name": "scrypt", "n": cost, "r": 8, "p": 1, "salt": salt.hex()},
@@ -140,6 +182,11 @@ def _sealed(master: bytes, passphrase: bytes, *, store: str) -> bytes:
         "master": AESGCM(wrapping).encrypt(nonce, master, _label(store)).hex(),
     }
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _wrapping_key(passphrase: bytes, *, salt: bytes, cost: int) -> bytes:
+    with allowed_by_openssl("scrypt"):
+        return hashlib.scrypt(passphrase, salt=salt, n=cost, r=8, p=1, dklen=32, maxmem=1 << 28)
 
 
 class Later(t.Generic[_T]):

@@ -20,13 +20,13 @@ from ..module_utils._core._material import (
     WantedAuthority,
     WantedIdentity,
     authority_target,
+    identity_of,
     identity_target,
 )
-from ..module_utils._host._fault import point
 from . import _pki
 from ._folder import Batch, Folder, StoreError
-from ._found import Authority, Found, identity_file, issuing_part, part_of, published_serials
-from ._journal import Intent, Journal, JournalState, crl_numbered, intents, settled
+from ._found import Authority, Found, as_issued, identity_file, issuing_part
+from ._journal import Intent, Issued, Journal, JournalState, abandoned, crl_numbered, intents, issued
 from ._parallel import spread
 from ._secrets import FILE as SECRET_FILE
 from ._secrets import Later, Passphrases, Secret, new_secret, open_secret, passphrase_for_new
@@ -49,7 +49,7 @@ def open_secrets(
     """
 
     wanted = {"authorities": (folders[0], passphrases.authorities)}
-    if any(change.target.startswith("identity ") for change in changes):
+    if any(identity_of(change.target) for change in changes):
         wanted["identities"] = (folders[1], passphrases.identities)
     opening = {
         store: Later(partial(open_secret, folder, store=store, passphrase=passphrase))
@@ -81,6 +81,15 @@ class _Request:
     identity: WantedIdentity | None = None
 
 
+@dataclass(frozen=True, repr=False)
+class _Chain:
+    """What stands above the identities of an authority."""
+
+    issuer: _pki.Signer
+    pem: bytes
+    root: x509.Certificate
+
+
 class Transaction:
     """One batch, under both locks."""
 
@@ -101,8 +110,9 @@ class Transaction:
         self._now = now
         self._workers = workers
         self._journal = Journal(authority_folder)
-        self._batch_id = secrets.token_hex(8)
-        self._at = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat()
+        at = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat()
+        self._stamp = {"batch": secrets.token_hex(8), "at": at}
+        self._issued: list[Issued] = []
         self._own: dict[str, Folder] = {}
         self._signers: dict[tuple[str, str], tuple[_pki.Signer, bytes]] = {}
 
@@ -123,14 +133,10 @@ class Transaction:
         self._add_secret("authorities", self._authority_folder, batch)
         self._make_authorities(authorities, requests, numbers, batch)
         self._add_secret("identities", self._identity_folder, batch)
-        issued = self._make_identities([request for request in requests if request.identity], batch)
-        point("pki.write.after")
+        made = self._make_identities([request for request in requests if request.identity], batch)
         batch.publish()
-        serials = [_pki.serial_text(request.serial) for request in requests]
-        entries = settled("issued", serials, batch=self._batch_id, at=self._at)
-        self._journal.append(entries, state=JournalState())
-        point("pki.journal.issued")
-        return issued
+        self._journal.append(issued(self._issued, **self._stamp), state=JournalState())
+        return made
 
     def _add_secret(self, store: str, folder: Folder, batch: Batch) -> None:
         opened = self._opened.get(store)
@@ -182,28 +188,19 @@ class Transaction:
             for label, part in parts.items():
                 if authority_target(authority.name, label) in due:
                     before = self._found.journal.crl_numbers.get("%s/%s" % (authority.name, part), 0)
-                    seen = [ca.info.crl.number for ca in (held.root, *held.issuing) if ca and ca.info.crl]
+                    seen = [ca.info.crl.number for ca in held.cas if ca.info.crl]
                     numbers[authority.name, part] = max([self._now, before + 1, *[number + 1 for number in seen]])
         return numbers
 
     def _announce(self, requests: t.Sequence[_Request], numbers: t.Mapping[tuple[str, str], int]) -> None:
-        """Put on the disk what is about to be signed, and give up what an earlier run announced and never published."""
-        point("pki.journal.before")
-        given_up: dict[str, list[str]] = {"issued": [], "abandoned": []}
-        published = published_serials(self._found)
-        for serial in self._found.journal.open:
-            given_up["issued" if serial in published else "abandoned"].append(serial)
-        entries = [
-            entry
-            for act, serials in given_up.items()
-            for entry in settled(act, sorted(serials), batch=self._batch_id, at=self._at)
-        ]
-        entries += intents([self._intent(request, requests) for request in requests], batch=self._batch_id, at=self._at)
-        entries += [
-            crl_numbered("%s/%s" % key, number, batch=self._batch_id, at=self._at) for key, number in numbers.items()
-        ]
+        """Put on the disk what is about to be signed, and close what an earlier run announced."""
+        left = sorted(self._found.journal.open)
+        published = self._found.published
+        entries = issued([published[serial] for serial in left if serial in published], **self._stamp)
+        entries += abandoned([serial for serial in left if serial not in published], **self._stamp)
+        entries += intents([self._intent(request, requests) for request in requests], **self._stamp)
+        entries += [crl_numbered("%s/%s" % key, number, **self._stamp) for key, number in numbers.items()]
         self._journal.append(entries, state=self._found.journal)
-        point("pki.journal.after")
 
     def _intent(self, request: _Request, requests: t.Sequence[_Request]) -> Intent:
         issuer_part = "issuing" if request.identity else "root"
@@ -259,6 +256,7 @@ class Transaction:
     def _take_in(self, name: str, part: str, signer: _pki.Signer, batch: Batch) -> None:
         """Have a new authority sign in this batch, and its file published with it."""
         pem = _pki.certificate_pem(signer.certificate)
+        self._issued.append(as_issued(_pki.ca_info(signer.certificate, number=0, crl=None)))
         digest = _pki.sha256(_pki.public_bytes(signer.key))
         key = _pki.encrypted_pem(signer.key, self._secret("authorities").key_password(digest))
         self._signers[name, part] = signer, pem
@@ -280,7 +278,7 @@ class Transaction:
     def _signer_and_pem(self, name: str, part: str) -> tuple[_pki.Signer, bytes]:
         if (name, part) not in self._signers:
             held = self._found.authorities.get(name, Authority())
-            ca = next((ca for ca in (held.root, *held.issuing) if ca and part_of(ca) == part), None)
+            ca = next((ca for ca in held.cas if ca.part == part), None)
             if ca is None:
                 raise StoreError("authority %s has no %s in the store" % (name, part))
             password = self._secret("authorities").key_password(ca.info.spki_sha256)
@@ -292,34 +290,38 @@ class Transaction:
     def _newest_issuing(self, name: str) -> str:
         fresh = [part for authority, part in self._signers if authority == name and part != "root"]
         held = self._found.authorities.get(name, Authority())
-        return max(fresh + [part_of(ca) for ca in held.issuing], default="issuing")
+        return max(fresh + [ca.part for ca in held.issuing], default="issuing")
+
+    def _chain_of(self, name: str) -> _Chain:
+        issuer, pem = self._signer_and_pem(name, self._newest_issuing(name))
+        held = self._found.authorities.get(name, Authority()).root
+        root = held.certificate if held else self._signer(name, "root").certificate
+        return _Chain(issuer, pem, root)
 
     def _make_identities(self, requests: t.Sequence[_Request], batch: Batch) -> dict[str, IdentityInfo]:
         if not requests:
             return {}
         secret = self._secret("identities")
-        issuers = {
-            name: self._signer_and_pem(name, self._newest_issuing(name)) for name in {r.authority for r in requests}
-        }
-        fingerprints = {name: (_pki.der_sha256(signer.certificate),) for name, (signer, _pem) in issuers.items()}
+        chains = {name: self._chain_of(name) for name in {request.authority for request in requests}}
 
         def make(index: int) -> tuple[str, IdentityInfo]:
             request = requests[index]
             wanted = t.cast("WantedIdentity", request.identity)
-            issuer, issuer_pem = issuers[request.authority]
-            leaf = _pki.build_leaf(wanted, key=request.key, serial=request.serial, issuer=issuer, now=self._now)
+            above = chains[request.authority]
+            leaf = _pki.build_leaf(wanted, key=request.key, serial=request.serial, issuer=above.issuer, now=self._now)
             key = _pki.encrypted_pem(request.key, secret.key_password(request.spki_sha256))
-            content = _pki.Bundle((_pki.certificate_pem(leaf), issuer_pem), key).to_bytes()
-            chain = fingerprints[request.authority]
-            info = _pki.identity_info(wanted.name, leaf, chain_sha256=chain, authority=request.authority)
+            content = _pki.Bundle((_pki.certificate_pem(leaf), above.pem), key).to_bytes()
+            chain = [above.issuer.certificate]
+            info = _pki.identity_info(wanted.name, leaf, chain=chain, root=above.root, authority=request.authority)
             return self._identity_folder.write_temporary(content), info
 
-        issued = {}
+        made = {}
         few = 1 if len(requests) < 64 else None  # below this a fork costs more than it saves
         for temporary, info in spread(make, len(requests), workers=self._workers or few):
             batch.adopt(self._identity_folder, temporary, identity_file(info.name))
-            issued[info.name] = info
-        return issued
+            self._issued.append(as_issued(info))
+            made[info.name] = info
+        return made
 
 
 def _new_serial(taken: set[str]) -> int:

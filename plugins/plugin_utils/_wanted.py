@@ -10,6 +10,7 @@ import difflib
 import typing as t
 
 from ..module_utils._core._material import MaterialRefused, WantedAuthority, WantedIdentity
+from ..module_utils._core._names import is_ip_address
 from ._idna import to_a_label
 
 _Option = t.Mapping[str, t.Any]
@@ -109,6 +110,6 @@ def _wanted(option: _Option, authorities: t.Sequence[WantedAuthority]) -> Wanted
             )
         authority = authorities[0].name
     where = "identity %s: names" % option["name"]
-    names = tuple(name if name.isascii() else to_a_label(name, where) for name in option["names"])
+    names = tuple(name if is_ip_address(name) else to_a_label(name, where) for name in option["names"])
     sequences = {key: tuple(option[key]) for key in ("usages", "formats") if key in option}
     return WantedIdentity(**{**option, **sequences, "authority": authority, "names": names})

@@ -14,7 +14,7 @@ import pytest
 
 if t.TYPE_CHECKING:
     from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedAuthority, WantedIdentity
-    from ansible_collections.connsec.tls.plugins.plugin_utils._store import StorePaths, StoreView
+    from ansible_collections.connsec.tls.plugins.plugin_utils._store import MaterialFiles, StorePaths, StoreView
 
 NOW = 1_800_000_000  # 2027-01-15
 DAY = 86400
@@ -63,6 +63,13 @@ class Bench:
 
         given: dict[str, t.Any] = {"passphrases": self.passphrases, **options}
         return carry_out(self.paths, self.authorities, identities, now=now, **given)
+
+    def material(self, identity: str | None = "router@urs1", *, now: int = NOW, **options: t.Any) -> MaterialFiles:
+        """Take what an instance holds out of the store."""
+        from ansible_collections.connsec.tls.plugins.plugin_utils._store import material
+
+        given: dict[str, t.Any] = {"trust": ["connsec"], "passphrase": CANARY, **options}
+        return material(self.paths, identity, now=now, **given)
 
     def journal(self) -> list[dict[str, t.Any]]:
         """Return the journal's lines."""

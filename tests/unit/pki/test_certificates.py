@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedAuthority
 from ansible_collections.connsec.tls.plugins.plugin_utils._pkcs8 import encrypted
-from ansible_collections.connsec.tls.plugins.plugin_utils._store import MaterialFiles, material
+from ansible_collections.connsec.tls.plugins.plugin_utils._store import MaterialFiles
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from .conftest import CANARY, NOW, Bench, wanted
+from .conftest import NOW, Bench, wanted
 
 ROOT = Path(__file__).resolve().parents[3]
 LINTERS = Path(os.environ.get("CONNSEC_PKILINT", ROOT / ".venv-pkilint" / "bin"))
@@ -67,8 +67,8 @@ class Fleet:
         for each in identities:
             self.folders[each.name] = folder / each.name
             self.folders[each.name].mkdir()
-            asked = ["pkcs12", "java"]
-            made = material(self.store.paths, each.name, trust=[each.authority], formats=asked, passphrase=CANARY)
+            asked = ["crl", "pkcs12", "java"]
+            made = self.store.material(each.name, trust=[each.authority], formats=asked, now=self.now)
             self.files[each.name] = made
             for name, content in made.files.items():
                 (self.folders[each.name] / name).write_bytes(content)
@@ -234,6 +234,45 @@ def test_java_shakes_hands_mutually_and_refuses_another_name(fleet: Fleet, tmp_p
     done = ran("java", "-cp", tmp_path, "Handshake", server, client, "urs1.example.net", timeout=60)
     assert "urs1.example.net: k TLSv1.3" in done.stdout, done.stdout + done.stderr
     assert "wrong.example.org: refused, No subject alternative DNS name matching" in done.stdout
+
+
+ANCHORS = """
+import java.io.*; import java.nio.file.*; import java.security.*; import javax.net.ssl.*;
+public class Anchors {
+    static int anchors(KeyStore store) throws Exception {
+        TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
+        factory.init(store);
+        return ((X509TrustManager) factory.getTrustManagers()[0]).getAcceptedIssuers().length;
+    }
+    public static void main(String[] args) throws Exception {
+        System.out.println("property: " + anchors(null));
+        for (char[] password : new char[][] {null, {}, "any at all".toCharArray()}) {
+            KeyStore store = KeyStore.getInstance("PKCS12");
+            try (InputStream in = Files.newInputStream(Path.of(args[0]))) { store.load(in, password); }
+            System.out.println("loaded: " + anchors(store));
+        }
+    }
+}
+"""
+
+
+@needs("javac")
+def test_java_trusts_the_authority_with_any_password_and_without_one(fleet: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "Anchors.java").write_text(ANCHORS)
+    assert ran("javac", "-d", tmp_path, tmp_path / "Anchors.java").returncode == 0
+    store = fleet.folders["p256@h"] / "truststore.p12"
+    for options in ([], ["-Djavax.net.ssl.trustStorePassword=any-at-all"]):
+        done = ran("java", "-cp", tmp_path, "-Djavax.net.ssl.trustStore=%s" % store, *options, "Anchors", store)
+        assert done.stdout.splitlines() == ["property: 1", "loaded: 1", "loaded: 1", "loaded: 1"], done.stderr
+
+
+@needs("keytool")
+@pytest.mark.parametrize("password", ["", "any-at-all"], ids=["without a password", "with any password"])
+def test_keytool_lists_the_truststore(fleet: Fleet, password: str) -> None:
+    store = fleet.folders["p256@h"] / "truststore.p12"
+    options = ["-storepass", password] if password else []
+    done = ran("keytool", "-list", "-keystore", store, *options, input="\n")
+    assert done.stdout.count("trustedCertEntry") == 1, done.stdout + done.stderr
 
 
 def certificate(fleet: Fleet, name: str) -> x509.Certificate:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.connsec.tls.plugins.plugin_utils._store import material
 from cryptography import x509
+from faults import killing
 
 from .conftest import CANARY, DAY, NOW, Bench, reasons, wanted
 
@@ -28,15 +27,17 @@ identities = [WantedIdentity(n, names=("urs1.example.net", "192.0.2.7")) for n i
 carry_out(paths, [WantedAuthority()], identities, now=now, passphrases=Passphrases(passphrase, passphrase))
 """
 BUILD = Path(__file__).resolve().parents[3] / "build"
+ANNOUNCED = "append journal.jsonl after"
+PUBLISHED = "append journal.jsonl before 2"
 POINTS = {
-    # point: whether the journal has an announcement that nothing came of
-    "pki.journal.before": False,
-    "pki.journal.after": True,
-    "pki.write.after": True,
-    "store.publish.before": True,
-    "store.publish.between": True,
-    "store.publish.after": False,
-    "pki.journal.issued": False,
+    # where tests/faults kills: whether the journal has an announcement that nothing came of
+    "append journal.jsonl before": False,
+    ANNOUNCED: True,
+    "create .new-* before 3": True,
+    "rename * before": True,
+    "rename * after 3": True,
+    PUBLISHED: False,
+    "append journal.jsonl after 2": False,
 }
 IDENTITIES = ("router@urs1", "b@h", "c@h")
 
@@ -47,7 +48,7 @@ def killed_run(store: Bench, *, at: str, now: int) -> None:
         [sys.executable, "-c", RUN, str(BUILD), str(store.folder), str(now)],
         input=CANARY,
         text=True,
-        env={**os.environ, "CONNSEC_FAULT": at},
+        env=killing(at, count=store.folder.parent / "count"),
         capture_output=True,
         check=False,
     )
@@ -65,12 +66,12 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_finishes(store: Bench,
     killed_run(store, at=at, now=now)
     if filled:
         for name in IDENTITIES:  # old or new, never neither and never a mixture
-            assert material(store.paths, name, trust=["connsec"], passphrase=CANARY).identity.name == name
+            assert store.material(name, now=now).identity.name == name
     seen = store.inspect(*identities, now=now)
     assert bool(seen.unfinished) == POINTS[at]
     announced = (
         {line["serial"] for line in store.journal() if line["act"] == "intent"}
-        if at != "pki.journal.before" or filled
+        if at != "append journal.jsonl before" or filled
         else set()
     )
     after = store.carry_out(*identities, now=now)
@@ -79,7 +80,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_finishes(store: Bench,
     if after.changes:
         assert not store.inspect(*identities, now=now).unfinished
     for name in IDENTITIES:
-        assert material(store.paths, name, trust=["connsec"], passphrase=CANARY).identity.not_after > now
+        assert store.material(name, now=now).identity.not_after > now
     serials = [line["serial"] for line in store.journal() if line["act"] == "intent"]
     assert len(serials) == len(set(serials))
     assert announced <= set(serials)
@@ -87,10 +88,10 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_finishes(store: Bench,
 
 
 def test_a_serial_number_that_was_announced_is_given_up_once_and_for_all(store: Bench) -> None:
-    killed_run(store, at="pki.journal.after", now=NOW)
+    killed_run(store, at=ANNOUNCED, now=NOW)
     first = {line["serial"] for line in store.journal() if line["act"] == "intent"}
     store.carry_out(*(wanted(name) for name in IDENTITIES))
-    given_up = {serial for line in store.journal() if line["act"] == "abandoned" for serial in line["serials"]}
+    given_up = {line["serial"] for line in store.journal() if line["act"] == "abandoned"}
     assert given_up == first
     published = {
         "%x" % x509.load_pem_x509_certificate(path.read_bytes()).serial_number
@@ -101,9 +102,21 @@ def test_a_serial_number_that_was_announced_is_given_up_once_and_for_all(store: 
 
 
 def test_what_was_published_before_the_journals_last_word_counts_as_issued(store: Bench) -> None:
-    killed_run(store, at="store.publish.after", now=NOW)
+    killed_run(store, at=PUBLISHED, now=NOW)
     identities = [wanted(name) for name in IDENTITIES]
     view = store.inspect(*identities)
     assert not reasons(view) and not view.unfinished
     store.carry_out(*identities, wanted("d@h"))
     assert not [line for line in store.journal() if line["act"] == "abandoned"]
+
+
+def test_what_another_runs_list_holds_is_read_before_it_is_given_up(store: Bench) -> None:
+    killed_run(store, at=PUBLISHED, now=NOW)
+    published = {line["serial"] for line in store.journal() if line["act"] == "intent"}
+    view = store.carry_out(wanted("d@h"))
+    assert set(view.identities) == {"d@h"} and not view.unfinished
+    issued = {line["serial"]: line for line in store.journal() if line["act"] == "issued"}
+    assert published <= set(issued)
+    assert not [line for line in store.journal() if line["act"] == "abandoned"]
+    for info in store.inspect(*(wanted(name) for name in IDENTITIES)).identities.values():
+        assert (issued[info.serial]["sha256"], issued[info.serial]["not_after"]) == (info.sha256, info.not_after)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.module_utils._core._material import FORMATS
+from ansible_collections.connsec.tls.plugins.plugin_utils._place import StorePaths
+from ansible_collections.connsec.tls.plugins.plugin_utils._run import claim
 from ansible_collections.connsec.tls.plugins.plugin_utils._wanted import (
     task_options,
     wanted_authorities,
@@ -100,7 +104,9 @@ def test_four_beats_check_do_check_do(project: Project) -> None:
     done = project.result()
     assert done["reasons"] == foreseen["reasons"]
     assert done["identities"]["web@web1"]["names"] == ["web1.example.net", "xn--bcher-kva.example"]
-    assert done["roots"]["connsec"].startswith("-----BEGIN CERTIFICATE-----")
+    for part, begin in (("roots", "CERTIFICATE"), ("issuing", "CERTIFICATE"), ("crls", "X509 CRL")):
+        assert done[part]["connsec"].startswith("-----BEGIN %s-----" % begin), part
+        assert "PRIVATE KEY" not in done[part]["connsec"]
     before = snapshot(project.store)
     for options in (["--check", "--diff"], []):
         code, output = project.run(*options)
@@ -148,6 +154,19 @@ def test_what_is_missing_or_misplaced_is_one_sentence(
     assert not project.store.exists()
 
 
+def test_it_is_refused_while_another_run_holds_the_store_and_changes_nothing(project: Project) -> None:
+    claim(StorePaths(*(str(project.store / part) for part in ("authorities", "identities", "ledger"))), what="rollout",
+          pid=os.getpid(), operator="ada")  # fmt: skip
+    before = snapshot(project.store)
+    code, output = project.run()
+    assert code == 2
+    assert re.search(r"rollout by ada \(process %d on \S+, since \d{4}-\d\d-\d\dT" % os.getpid(), output), output
+    assert "Traceback" not in output
+    code, output = project.run("--check")
+    assert code == 0, output
+    assert snapshot(project.store) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -160,6 +179,12 @@ def test_what_is_missing_or_misplaced_is_one_sentence(
         ({"identities": [{"name": "a@b", "names": ["a.net"], "days": "90"}]}, "is not a number"),
         ({"identities": [{"name": "../../x", "names": ["a.net"]}]}, "../../x"),
         ({"identities": [{"name": "a@b", "names": ["xn--\u00fc.net"]}]}, "xn--"),
+        ({"identities": [{"name": "a@b", "names": ["xn--exmple-4nf.net"]}]}, "mixes Cyrillic and Latin letters"),
+        ({"identities": [{"name": "a@b", "names": ["xn--bucher-xyd.net"]}]}, "Normalization Form C"),
+        ({"identities": [{"name": "a@b", "names": ["xn--ab1-rph.net"]}]}, "mixes digits of several systems"),
+        ({"identities": [{"name": "a@b", "names": ["a\u0967b1.net"]}]}, "Devanagari Digit Zero and Digit Zero"),
+        ({"identities": [{"name": "a@b", "names": ["*.a.net"]}]}, "a wildcard cannot be dialled"),
+        ({"identities": [{"name": "a@b", "names": ["192.0.2.300"]}]}, "192.0.2.300"),
         ({"store": {"pth": "/x"}}, "did you mean path?"),
         (
             {"authorities": [{"name": "a"}, {"name": "b"}], "identities": [{"name": "x", "names": ["a.net"]}]},
@@ -174,6 +199,12 @@ def test_a_mistake_in_the_options_is_named_with_what_would_work(arguments: dict[
     assert says in str(error.value)
 
 
+def test_names_and_addresses_are_taken_as_they_are_dialled() -> None:
+    names = ["B\u00fccher.example", "PLAIN.example", "192.0.2.7", "2001:DB8::7", "xn--bcher-kva.example"]
+    (identity,) = wanted_identities([{"name": "a@b", "names": names}], authorities=wanted_authorities([]))
+    assert identity.names == ("192.0.2.7", "2001:db8::7", "plain.example", "xn--bcher-kva.example")
+
+
 def test_ansible_doc_shows_the_same_options_that_the_task_takes() -> None:
     from ansible_collections.connsec.tls.plugins.modules import pki
     from ansible_collections.connsec.tls.plugins.plugin_utils import _wanted
@@ -184,3 +215,4 @@ def test_ansible_doc_shows_the_same_options_that_the_task_takes() -> None:
     assert set(options["identities"]["suboptions"]) == set(_wanted.IDENTITY_OPTIONS)
     assert set(options["authorities"]["suboptions"]) == set(_wanted.AUTHORITY_OPTIONS)
     assert set(options["store"]["suboptions"]) == set(_wanted.STORE_OPTIONS)
+    assert set(options["identities"]["suboptions"]["formats"]["choices"]) == set(FORMATS)

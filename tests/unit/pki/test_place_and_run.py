@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from ansible_collections.connsec.tls.plugins.plugin_utils import _place, _run
 from ansible_collections.connsec.tls.plugins.plugin_utils._folder import Folder, StoreError
 from ansible_collections.connsec.tls.plugins.plugin_utils._place import StorePaths, refuse_bad_place, store_paths
 
-from .conftest import Bench, snapshot
+from .conftest import Bench, snapshot, wanted
 
 
 def paths_in(folder: Path) -> StorePaths:
@@ -199,3 +200,86 @@ def test_looking_for_a_holder_makes_nothing(store: Bench) -> None:
     assert _run.holder(store.paths) is None
     assert not _run.release(store.paths, pid=os.getpid())
     assert snapshot(store.folder) == {}
+
+
+def test_a_task_beside_a_run_is_refused_and_one_of_the_run_is_not(store: Bench) -> None:
+    _run.refuse_while_held(store.paths, pid=os.getpid())
+    process = started(CLAIM, Path(store.paths.ledger))
+    try:
+        with pytest.raises(_run.RunHeld, match=r"rollout by ada \(process %d on .*, since now\) holds" % process.pid):
+            _run.refuse_while_held(store.paths, pid=os.getpid())
+        _run.refuse_while_held(store.paths, pid=process.pid)
+    finally:
+        ended(process, kill=True)
+    _run.refuse_while_held(store.paths, pid=os.getpid())
+
+
+def test_a_run_says_since_when_by_the_clock(store: Bench) -> None:
+    run = _run.claim(store.paths, what="rollout", pid=os.getpid())
+    since = datetime.datetime.fromisoformat(run.at)
+    assert abs((datetime.datetime.now(datetime.UTC) - since).total_seconds()) < 60
+    assert str(run).endswith("since %s)" % run.at)
+
+
+@pytest.mark.parametrize("part", ["authorities", "identities", "ledger"])
+def test_a_folder_that_others_can_write_to_is_not_even_read(store: Bench, part: str) -> None:
+    store.carry_out(wanted())
+    _run.claim(store.paths, pid=os.getpid())
+    os.chmod(store.folder / part, 0o770)
+    look = _run.holder if part == "ledger" else (lambda _paths: store.inspect(wanted()))
+    with pytest.raises(StoreError, match=r"%s cannot be trusted: others may write to .*\(mode 0770\)" % part):
+        look(store.paths)
+
+
+def test_a_folder_whose_parent_others_can_write_to_is_not_read_nor_made(store: Bench) -> None:
+    store.folder.mkdir(mode=0o700)
+    os.chmod(store.folder, 0o775)
+    with pytest.raises(StoreError, match=r"authorities cannot be trusted: others may write to .*/store \(mode 0775\)"):
+        store.carry_out(wanted())
+    assert list(store.folder.iterdir()) == []
+    os.chmod(store.folder, 0o700)
+    store.carry_out(wanted())
+    os.chmod(store.folder, 0o775)
+    with pytest.raises(StoreError, match="cannot be trusted"):
+        store.material()
+
+
+def test_a_sticky_folder_and_what_lies_above_one_of_ours_are_fine(store: Bench) -> None:
+    store.folder.mkdir()
+    os.chmod(store.folder, 0o1777)
+    store.carry_out(wanted())
+    os.chmod(store.folder, 0o700)
+    os.chmod(store.folder.parent, 0o777)
+    assert not store.inspect(wanted()).changes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TRIED: only root can give a folder away")
+@pytest.mark.parametrize("given", ["store/authorities", "store"])
+def test_a_folder_of_another_account_is_not_read(store: Bench, given: str) -> None:
+    store.carry_out(wanted())
+    os.chown(store.folder.parent / given, 1234, -1)
+    with pytest.raises(StoreError, match=r"%s belongs to another account \(uid 1234\)" % given):
+        store.inspect(wanted())
+
+
+@pytest.mark.parametrize(
+    ("ignore", "refused"),
+    [
+        ("secret.json\n", True),
+        ("*.json\n*.jsonl\n", True),
+        ("*.pem\n*.json\n*.jsonl\n", True),
+        ("/store/*/*\n!root.pem\n", True),
+        ("/store/**\n", False),
+        ("*\n", False),
+    ],
+)
+def test_a_pattern_that_ignores_only_some_of_the_store_is_not_enough(
+    tmp_path: Path, ignore: str, refused: bool
+) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text(ignore)
+    if refused:
+        with pytest.raises(StoreError, match="does not ignore it"):
+            refuse_bad_place(paths_in(tmp_path / "store"), inventory_directory=None)
+    else:
+        refuse_bad_place(paths_in(tmp_path / "store"), inventory_directory=None)

@@ -10,6 +10,13 @@ import typing as t
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.module_utils._core._issuing import (
+    notes_on_identities,
+    plan_authority,
+    plan_identity,
+    renewal_at,
+)
+from ansible_collections.connsec.tls.plugins.module_utils._core._lost_store import StoreLost
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import (
     DAY,
     AuthorityInfo,
@@ -18,9 +25,6 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._material import
     IdentityInfo,
     WantedAuthority,
     WantedIdentity,
-    plan_authority,
-    plan_identity,
-    renewal_at,
 )
 
 NOW = 1_800_000_000
@@ -42,6 +46,7 @@ def found(**values: t.Any) -> IdentityInfo:
         spki_sha256="bb",
         issuer="CN=x",
         chain_sha256=("cc",),
+        chain_not_after=NOW - 3600 + 90 * DAY - 1,
         common_name="",
     )
     return dataclasses.replace(fresh, **values)
@@ -65,7 +70,11 @@ DUE = renewal_at(NAME, not_before=NOW - 3600, not_after=NOW - 3600 + 90 * DAY - 
         (found(), {}, DUE - 1, None),
         (found(), {}, DUE, "two thirds of its life have passed"),
         (found(), {}, NOW + 91 * DAY, "it has expired"),
-        (found(), {"days": 30}, NOW, None),
+        (found(chain_not_after=NOW), {}, NOW, None),
+        (found(chain_not_after=NOW), {}, NOW + 1, "an authority above it has expired"),
+        (found(), {"days": 30}, NOW, "its life is 90 days, planned 30"),
+        (found(), {"days": 89}, NOW, "its life is 90 days, planned 89"),
+        (found(), {"days": 199}, NOW, None),
     ],
 )
 def test_an_identity_is_issued_for_a_reason_or_not_at_all(
@@ -74,6 +83,40 @@ def test_an_identity_is_issued_for_a_reason_or_not_at_all(
     change = plan_identity(dataclasses.replace(WANTED, **planned), found=there, now=now)
     assert (change and change.reason) == reason
     assert change is None or change.target == "identity router@urs1"
+
+
+@pytest.mark.parametrize(
+    ("there", "planned", "now", "can_wait"),
+    [
+        (None, {}, NOW, False),
+        (found(), {"names": ("c.example.net",)}, NOW, False),
+        (found(authority=""), {}, DUE, False),
+        (found(), {}, NOW + 91 * DAY, False),
+        (found(chain_not_after=NOW), {}, DUE, False),
+        (found(), {}, DUE, True),
+        (found(), {"days": 30}, NOW, True),
+    ],
+)
+def test_only_what_is_still_valid_and_as_planned_can_wait(
+    there: IdentityInfo | None, planned: dict[str, t.Any], now: int, can_wait: bool
+) -> None:
+    change = plan_identity(dataclasses.replace(WANTED, **planned), found=there, now=now)
+    assert change is not None and change.can_wait is can_wait
+
+
+def test_a_certificate_that_ends_with_its_issuer_is_noted_once_for_all_of_them() -> None:
+    end = NOW + 20 * DAY
+    short = found(not_after=end, chain_not_after=end)
+    authorities = {"connsec": AuthorityInfo("connsec", ROOT, (ca(sha256="cc", not_after=end),))}
+    wanted = [dataclasses.replace(WANTED, name="i%d@h" % n) for n in range(7)]
+    (note,) = notes_on_identities(wanted, found={each.name: short for each in wanted}, authorities=authorities)
+    assert note == (
+        "the issuing authority of connsec ends on 2027-02-04, and so do the certificates of"
+        " i0@h, i1@h, i2@h, i3@h, i4@h and 2 more, earlier than planned"
+    )
+    assert notes_on_identities([WANTED], found={NAME: found()}, authorities=authorities) == ()
+    assert notes_on_identities([WANTED], found={NAME: found(not_after=end - 1)}, authorities=authorities) == ()
+    assert notes_on_identities([WANTED], found={}, authorities=authorities) == ()
 
 
 @pytest.mark.parametrize("days", [6, 46, 90, 199])
@@ -110,13 +153,14 @@ ROOT = ca(number=0, not_after=NOW + 3652 * DAY, crl=CrlInfo(1, NOW, NOW + 364 * 
         (AuthorityInfo("connsec", ROOT, (ca(),)), NOW, {}),
         (AuthorityInfo("connsec", ROOT), NOW, {"issuing": "no certificate yet", "issuing CRL": "no list yet"}),
         (AuthorityInfo("connsec", ROOT, (ca(),)), NOW + 4 * DAY, {"issuing CRL": "half of its life has passed"}),
+        (AuthorityInfo("connsec", ROOT, (ca(),)), NOW + 8 * DAY, {"issuing CRL": "it has expired"}),
         (
             AuthorityInfo("connsec", dataclasses.replace(ROOT, crl=CrlInfo(1, NOW, NOW + 9999 * DAY)), (ca(),)),
             NOW + 1095 * DAY,
             {
                 "issuing": "its key has signed for three years",
                 "issuing CRL": "no list yet",
-                "issuing 1 CRL": "half of its life has passed",
+                "issuing 1 CRL": "it has expired",
             },
         ),
         (
@@ -131,6 +175,38 @@ def test_an_authority_needs_what_is_missing_or_due(there: AuthorityInfo, now: in
     assert {change.target: change.reason for change in changes} == {
         "authority connsec " + part: reason for part, reason in expected.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("there", "now", "urgent"),
+    [
+        (AuthorityInfo("connsec"), NOW, {"root", "issuing"}),
+        (AuthorityInfo("connsec", ROOT), NOW, {"issuing"}),
+        (AuthorityInfo("connsec", ROOT, (ca(),)), NOW + 1095 * DAY, set()),
+        (AuthorityInfo("connsec", ROOT, (ca(),)), NOW + 1826 * DAY, {"issuing"}),
+        (AuthorityInfo("connsec", ROOT, (ca(crl=None),)), NOW, set()),
+    ],
+)
+def test_an_authority_waits_while_it_is_valid_and_its_lists_always(
+    there: AuthorityInfo, now: int, urgent: set[str]
+) -> None:
+    changes = plan_authority(WantedAuthority(), found=there, now=now)
+    assert {change.target for change in changes if not change.can_wait} == {"authority connsec " + p for p in urgent}
+
+
+@pytest.mark.parametrize(
+    ("there", "had_root", "says"),
+    [
+        (AuthorityInfo("connsec", None, (ca(),)), False, "what it signed is still there"),
+        (AuthorityInfo("connsec"), True, "the journal says that it was issued"),
+    ],
+)
+def test_a_root_is_made_once_and_never_again(there: AuthorityInfo, had_root: bool, says: str) -> None:
+    with pytest.raises(StoreLost, match=says):
+        plan_authority(WantedAuthority(), found=there, now=NOW, had_root=had_root)
+    assert (
+        plan_authority(WantedAuthority(), found=AuthorityInfo("connsec", ROOT, (ca(),)), now=NOW, had_root=True) == ()
+    )
 
 
 @pytest.mark.parametrize(

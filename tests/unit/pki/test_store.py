@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.module_utils._core._lost_store import StoreLost
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedAuthority
 from ansible_collections.connsec.tls.plugins.plugin_utils._secrets import (
     PassphraseMissing,
     Passphrases,
     PassphraseWrong,
 )
-from ansible_collections.connsec.tls.plugins.plugin_utils._store import NotIssued, StoreError, material, preflight
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from ansible_collections.connsec.tls.plugins.plugin_utils._store import StoreError, preflight
 
 from .conftest import CANARY, DAY, NOW, Bench, reasons, snapshot, wanted
 
@@ -79,10 +78,12 @@ def test_a_changed_plan_issues_one_identity_and_touches_no_other(store: Bench) -
     assert (store.folder / "identities/b@h.pem").read_bytes() == other
 
 
-def test_a_leaf_never_outlives_its_issuer(store: Bench) -> None:
+def test_a_leaf_never_outlives_its_issuer_and_that_is_said(store: Bench) -> None:
     store.authorities = [WantedAuthority(issuing_days=50)]
     view = store.carry_out(wanted())
     issuing = view.authorities["connsec"].issuing[0]
+    said = "the issuing authority of connsec ends on 2027-03-06, and so do the certificates of router@urs1"
+    assert view.notes == store.inspect(wanted()).notes == (said + ", earlier than planned",)
     assert view.identities["router@urs1"].not_after == issuing.not_after == NOW - 3600 + 50 * DAY - 1
 
 
@@ -155,35 +156,11 @@ def test_a_passphrase_is_the_same_in_either_way_of_writing_its_letters(store: Be
     store.carry_out(wanted(), passphrases=Passphrases("Schlu\u0308ssel-1", CANARY))
 
 
-def test_nothing_to_sign_needs_no_passphrase_and_lists_wait_for_one(store: Bench) -> None:
-    store.carry_out(wanted())
-    none = Passphrases(None, CANARY)
-    assert not store.carry_out(wanted(), passphrases=none).changes
-    view = store.carry_out(wanted(), now=NOW + 4 * DAY, passphrases=none)
-    assert not view.changes
-    assert [change.target for change in view.postponed] == ["authority connsec issuing CRL"]
-    assert "tls_authorities_passphrase is not set" in view.notes[0]
-    files = material(store.paths, "router@urs1", trust=["connsec"], passphrase=CANARY)
-    assert files.identity.name == "router@urs1"
-
-
-def test_an_empty_store_is_not_filled_while_hosts_hold_generations_of_ours(store: Bench) -> None:
-    with pytest.raises(StoreError, match="is empty, while cfg1, cfg2 hold generations"):
-        store.carry_out(wanted(), generations_seen=["cfg2", "cfg1"])
-    assert not store.folder.exists()
-    store.carry_out(wanted())
-    store.carry_out(wanted("b@h"), generations_seen=["cfg1"])
-    for file in (store.folder / "identities").glob("*.pem"):
-        file.unlink()
-    with pytest.raises(StoreError, match="identities is empty"):
-        store.carry_out(wanted(), generations_seen=["cfg1"])
-
-
 def test_the_preflight_says_in_check_mode_what_the_run_would_say(store: Bench) -> None:
     view = store.inspect(wanted())
     with pytest.raises(PassphraseMissing):
         preflight(store.paths, view, passphrases=Passphrases(None, None))
-    with pytest.raises(StoreError, match="is empty"):
+    with pytest.raises(StoreLost, match="is empty"):
         preflight(store.paths, view, passphrases=store.passphrases, generations_seen=["cfg1"])
     assert not store.folder.exists()
 
@@ -206,66 +183,69 @@ def test_a_damaged_secret_is_named(store: Bench, junk: bytes) -> None:
     store.carry_out(wanted())
     (store.folder / "identities/secret.json").write_bytes(junk)
     with pytest.raises(StoreError, match=r"secret\.json"):
-        material(store.paths, "router@urs1", trust=["connsec"], passphrase=CANARY)
+        store.material()
 
 
-def test_a_huge_file_is_refused_at_once(store: Bench) -> None:
+@pytest.mark.parametrize("file", ["identities/router@urs1.pem", "authorities/connsec/issuing-000001.crl.pem"])
+def test_a_huge_file_is_refused_at_once(store: Bench, file: str) -> None:
     store.carry_out(wanted())
-    (store.folder / "identities/router@urs1.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\n" * 400_000)
-    with pytest.raises(StoreError, match="bytes long"):
+    (store.folder / file).write_bytes(b"-----BEGIN CERTIFICATE-----\n" * 40_000)
+    with pytest.raises(StoreError, match="bytes long; at most 1048576 belong there"):
         store.inspect(wanted())
 
 
-def test_a_key_of_another_identity_is_found_out(store: Bench) -> None:
-    store.carry_out(wanted(), wanted("b@h"))
-    one, other = store.folder / "identities/router@urs1.pem", store.folder / "identities/b@h.pem"
-    marker = b"-----BEGIN ENCRYPTED"
-    one.write_bytes(one.read_bytes().split(marker)[0] + marker + other.read_bytes().split(marker)[1])
-    with pytest.raises(StoreError, match="router@urs1"):
-        material(store.paths, "router@urs1", trust=["connsec"], passphrase=CANARY)
-
-
-def test_material_of_an_identity_without_certificate_is_refused_by_name(shared_store: Bench) -> None:
-    with pytest.raises(NotIssued, match="identity x@h has no certificate"):
-        material(shared_store.paths, "x@h", trust=["connsec"], passphrase=CANARY)
-    with pytest.raises(StoreError, match="authority other is not in the store"):
-        material(shared_store.paths, "router@urs1", trust=["other"], passphrase=CANARY)
-
-
-def test_material_belongs_together_and_inputs_are_the_same_each_time(shared_store: Bench) -> None:
-    asked: dict[str, t.Any] = {"trust": ["connsec"], "formats": ["java", "pkcs12"], "passphrase": CANARY}
-    one = material(shared_store.paths, "router@urs1", **asked)
-    two = material(shared_store.paths, "router@urs1", **asked)
-    assert one.inputs == two.inputs
-    assert one.files["keystore.p12"] != two.files["keystore.p12"]
-    assert one.secret == {"key.pem", "keystore.p12", "keystore.password"}
-    key = load_pem_private_key(one.files["key.pem"], None)
-    certificate = x509.load_pem_x509_certificate(one.files["certificate.pem"])
-    assert key.public_key() == certificate.public_key()
-    assert one.files["fullchain.pem"] == one.files["certificate.pem"] + one.files["chain.pem"]
-    assert one.files["keystore.password"].decode() not in str(one.inputs)
-
-
-def test_formats_are_made_only_for_those_who_read_them(shared_store: Bench) -> None:
-    plain = material(shared_store.paths, "router@urs1", trust=["connsec"], passphrase=CANARY)
-    assert sorted(plain.files) == ["certificate.pem", "chain.pem", "crl.pem", "fullchain.pem", "key.pem", "trust.pem"]
-    assert plain.inputs["password"] is None
-
-
-def test_a_keystore_password_stays_when_the_certificate_is_renewed(store: Bench) -> None:
+def test_a_shorter_life_that_is_planned_is_issued_once(store: Bench) -> None:
     store.carry_out(wanted())
-    asked: dict[str, t.Any] = {"trust": ["connsec"], "formats": ["pkcs12"], "passphrase": CANARY}
-    first = material(store.paths, "router@urs1", **asked)
-    store.carry_out(wanted(), now=NOW + 62 * DAY)
-    second = material(store.paths, "router@urs1", **asked)
-    assert first.files["keystore.password"] == second.files["keystore.password"]
-    assert first.inputs["password"] == second.inputs["password"]
-    assert first.inputs["certificate"] != second.inputs["certificate"]
+    view = store.carry_out(wanted(days=30))
+    assert reasons(view) == {"identity router@urs1": "its life is 90 days, planned 30"}
+    assert view.identities["router@urs1"].not_after == NOW - 3600 + 30 * DAY - 1
+    assert reasons(store.inspect(wanted(days=30))) == {}
+
+
+def test_certificates_and_lists_of_authorities_are_in_the_view(store: Bench) -> None:
+    store.carry_out(wanted())
+    view = store.carry_out(wanted(), now=NOW + 1096 * DAY)
+    own = store.folder / "authorities/connsec"
+    for pem, file in zip(view.issuing["connsec"], ("issuing-000001.pem", "issuing-000002.pem"), strict=True):
+        assert (own / file).read_text().startswith(pem)
+    lists = [(own / file).read_text() for file in ("root.crl.pem", "issuing-000001.crl.pem", "issuing-000002.crl.pem")]
+    assert list(view.crls["connsec"]) == lists
+    assert "PRIVATE KEY" not in "".join([*view.issuing["connsec"], *view.crls["connsec"], *view.roots["connsec"]])
+
+
+def refused(*_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
+    raise ValueError("[digital envelope routines] unsupported")
+
+
+@pytest.mark.parametrize(
+    ("derivation", "says"),
+    [("scrypt", "OpenSSL refuses scrypt, .*FIPS"), ("pbkdf2_hmac", "OpenSSL refuses PBKDF2 .*FIPS")],
+)
+def test_a_controller_in_fips_mode_is_told_so_in_one_sentence(
+    store: Bench, monkeypatch: pytest.MonkeyPatch, derivation: str, says: str
+) -> None:
+    monkeypatch.setattr("hashlib." + derivation, refused)
+    with pytest.raises(TlsError, match=says):
+        store.carry_out(wanted())
+
+
+def test_a_signing_process_says_what_its_own_error_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.connsec.tls.plugins.plugin_utils._parallel import spread
+
+    monkeypatch.setattr("threading.active_count", lambda: 1)
+
+    def work(index: int) -> int:
+        if index:
+            raise TlsError("a sentence of ours")
+        return index
+
+    with pytest.raises(StoreError, match=r"\Aa sentence of ours\Z"):
+        spread(work, 2, workers=2)
 
 
 def test_no_secret_lies_in_the_store_in_the_clear(store: Bench) -> None:
     store.carry_out(wanted())
-    files = material(store.paths, "router@urs1", trust=["connsec"], formats=["pkcs12"], passphrase=CANARY)
+    files = store.material(formats=["pkcs12"])
     everything = b"".join(path.read_bytes() for path in store.folder.rglob("*") if path.is_file())
     assert CANARY.encode() not in everything
     assert files.files["keystore.password"] not in everything
@@ -348,8 +328,13 @@ def test_the_journal_has_the_intent_of_every_certificate(store: Bench) -> None:
     assert intents["identity router@urs1"]["spki_sha256"] == info.spki_sha256
     assert intents["identity router@urs1"]["names"] == ["192.0.2.7", "urs1.example.net"]
     assert intents["identity router@urs1"]["issuer_spki_sha256"] == view.authorities["connsec"].issuing[0].spki_sha256
+    closed = {line["serial"]: line for line in lines if line["act"] == "issued"}
     assert lines[-1]["act"] == "issued"
-    assert sorted(lines[-1]["serials"]) == sorted(line["serial"] for line in intents.values())
+    assert set(closed) == {line["serial"] for line in intents.values()}
+    assert (closed[info.serial]["sha256"], closed[info.serial]["not_after"]) == (info.sha256, info.not_after)
+    root = view.authorities["connsec"].root
+    assert root is not None
+    assert (closed[root.serial]["sha256"], closed[root.serial]["not_after"]) == (root.sha256, root.not_after)
 
 
 @pytest.mark.parametrize("tail", [b'{"act":"int', b"\x00\x00", b"{"])

@@ -1,0 +1,261 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one instance's host must hold, taken out of the store and verified; private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+import typing as t
+from dataclasses import dataclass
+from itertools import pairwise
+
+from cryptography import x509
+
+from ..module_utils._core._few import few
+from ..module_utils._core._material import IdentityInfo
+from . import _pki
+from ._folder import Folder, StoreError
+from ._formats import keystore, truststore
+from ._found import Authority, Ca, IdentityReader, identity_file, opened, read_authorities, read_bundle
+from ._place import StorePaths
+from ._secrets import FILE as SECRET_FILE
+from ._secrets import Secret, open_secret
+
+SECRET_FILES = frozenset({"key.pem", "keystore.p12", "keystore.password"})
+
+
+class NotIssued(StoreError):
+    """What an instance is to hold is not made yet, or has expired."""
+
+
+@dataclass(frozen=True, repr=False)
+class Presented:
+    """What an instance presents.
+
+    Attributes:
+        info: what is public about its identity.
+        key: its private key.
+        chain: its certificate and those above it, without the root.
+        root: the root above them.
+        password: of the instance's keystore.
+        password_digest: a fingerprint of that, which may be seen.
+    """
+
+    info: IdentityInfo
+    key: _pki.PrivateKey
+    chain: tuple[x509.Certificate, ...]
+    root: Ca
+    password: str
+    password_digest: str
+
+
+@dataclass(frozen=True, repr=False)
+class Holding:
+    """What an instance is to hold at a moment.
+
+    Attributes:
+        presented: None for an instance that only verifies.
+        roots: those that it trusts, by authority.
+        listed: these and the authorities below them that have not ended, whose revocation lists count; by name.
+        now: the moment, in seconds since 1970.
+    """
+
+    presented: Presented | None
+    roots: t.Mapping[str, Ca]
+    listed: t.Mapping[str, Ca]
+    now: int
+
+
+@dataclass(frozen=True, repr=False)
+class MaterialFiles:
+    """What one instance's host must hold.
+
+    Attributes:
+        files: content by file name.
+        secret: the names of those that only the component's account may read.
+        inputs: what went in, for comparison with a host's manifest; PKCS#12 bytes differ at each writing.
+        identity: what is public about the identity; None for an instance that only verifies.
+    """
+
+    files: t.Mapping[str, bytes]
+    secret: frozenset[str]
+    inputs: t.Mapping[str, t.Any]
+    identity: IdentityInfo | None
+
+
+def material(
+    paths: StorePaths,
+    identity: str | None,
+    *,
+    trust: t.Sequence[str],
+    formats: t.Sequence[str] = ("pem",),
+    passphrase: str | None,
+    instance: str = "",
+    now: int | None = None,
+) -> MaterialFiles:
+    """Return the files that an instance's host must hold, checked: key, chain, root and trust belong together.
+
+    Args:
+        paths: of the store.
+        identity: its name; None for an instance that only verifies.
+        trust: the authorities whose certificates the instance accepts.
+        formats: ``pem``, ``pkcs12`` (a keystore), ``java`` (a truststore that Java reads), ``crl`` (revocation lists).
+        passphrase: that of the identities; an instance that only verifies needs none.
+        instance: name of the instance, after which the password of its keystore is made; by default the identity's.
+        now: seconds since 1970; by default the controller's clock.
+
+    Raises:
+        NotIssued: the identity, an authority or a list is not made yet, or has expired.
+    """
+    moment = int(time.time()) if now is None else now
+    holding = read_holding(paths, identity, trust=trust, passphrase=passphrase, instance=instance, now=moment)
+    files = files_of(holding, formats)
+    info = holding.presented.info if holding.presented else None
+    return MaterialFiles(files, SECRET_FILES & set(files), inputs_of(holding, formats), info)
+
+
+# Read
+
+
+def read_holding(
+    paths: StorePaths,
+    identity: str | None,
+    *,
+    trust: t.Sequence[str],
+    passphrase: str | None,
+    instance: str,
+    now: int,
+) -> Holding:
+    """Return what an instance is to hold; the arguments are those of ``material``."""
+    with opened(paths) as (authority_folder, identity_folder):
+        authorities = read_authorities(authority_folder)
+        roots = {name: _root_of(name, authorities, paths=paths) for name in sorted(set(trust))}
+        presented = None
+        if identity is not None:
+            info = IdentityReader(identity_folder, authorities).read(identity)
+            usable = _usable(identity, info, now=now, paths=paths)
+            root = _root_of(usable.authority, authorities, paths=paths)
+            secret = open_secret(identity_folder, store="identities", passphrase=passphrase)
+            presented = _presented(identity_folder, usable, root, secret=secret, instance=instance or identity)
+    return Holding(presented, roots, _listed(roots, authorities, now=now), now)
+
+
+def _root_of(name: str, authorities: t.Mapping[str, Authority], *, paths: StorePaths) -> Ca:
+    root = authorities.get(name, Authority()).root
+    if root is None:
+        raise NotIssued(
+            "the root of authority %s is not in the store %s, which holds %s; run connsec.tls.pki first"
+            % (name, paths.authorities, few(each for each in authorities if authorities[each].root) or "none")
+        )
+    return root
+
+
+def _usable(name: str, info: IdentityInfo | None, *, now: int, paths: StorePaths) -> IdentityInfo:
+    if info is None:
+        why = "has no certificate in %s yet" % paths.identities
+    elif not info.authority:
+        why = "has a certificate whose issuer is not in %s" % paths.authorities
+    elif now > info.chain_not_after:
+        end = datetime.datetime.fromtimestamp(info.chain_not_after, datetime.UTC).isoformat()
+        why = "has no valid certificate: its own, or one above it, ended at %s" % end
+    else:
+        return info
+    raise NotIssued("identity %s %s; run connsec.tls.pki first" % (name, why))
+
+
+def _presented(folder: Folder, info: IdentityInfo, root: Ca, *, secret: Secret | None, instance: str) -> Presented:
+    where = os.path.join(folder.path, identity_file(info.name))
+    bundle = read_bundle(folder, info.name)
+    if secret is None or bundle is None:
+        lost = os.path.join(folder.path, SECRET_FILE) if secret is None else where
+        raise StoreError("%s is gone; restore it from a backup: without it no key of the store can be read" % lost)
+    chain = tuple(_pki.load_certificate(pem, where=where) for pem in bundle.certificates)
+    for certificate, issuer in pairwise(chain):
+        _pki.refuse_unless_issued_by(certificate, issuer, where=where)
+    _pki.refuse_unless_issued_by(chain[-1], root.certificate, where=root.where)
+    key = _pki.load_key(bundle, password=secret.key_password(info.spki_sha256), where=where)
+    password = secret.keystore_password(instance)
+    return Presented(info, key, chain, root, password, secret.digest(password))
+
+
+def _listed(roots: t.Iterable[str], authorities: t.Mapping[str, Authority], *, now: int) -> dict[str, Ca]:
+    return {"%s/%s" % (name, ca.part): ca for name in roots for ca in authorities[name].cas if now <= ca.info.not_after}
+
+
+# Make
+
+
+def files_of(holding: Holding, formats: t.Iterable[str]) -> dict[str, bytes]:
+    """Return the files of a holding in the formats that its readers read; PEM always."""
+    files: dict[str, bytes] = {}
+    for name in sorted({"pem", *formats}):
+        if name not in _MAKERS:
+            raise StoreError("%r is not a format; there are %s" % (name, ", ".join(sorted(_MAKERS))))
+        files.update(_MAKERS[name](holding))
+    return files
+
+
+def _pem_files(holding: Holding) -> dict[str, bytes]:
+    trust = b"".join(sorted(_pki.certificate_pem(ca.certificate) for ca in holding.roots.values()))
+    if holding.presented is None:
+        return {"trust.pem": trust}
+    pems = [_pki.certificate_pem(certificate) for certificate in holding.presented.chain]
+    return {
+        "certificate.pem": pems[0],
+        "chain.pem": b"".join(pems[1:]),
+        "fullchain.pem": b"".join(pems),
+        "key.pem": _pki.plain_pem(holding.presented.key),
+        "trust.pem": trust,
+    }
+
+
+def _keystore_files(holding: Holding) -> dict[str, bytes]:
+    it = holding.presented
+    if it is None:
+        return {}
+    made = keystore(it.info.name, key=it.key, certificate=it.chain[0], chain=it.chain[1:], password=it.password)
+    return {"keystore.p12": made, "keystore.password": it.password.encode()}
+
+
+def _truststore_files(holding: Holding) -> dict[str, bytes]:
+    roots = {name: [ca.certificate] for name, ca in holding.roots.items()}
+    return {"truststore.p12": truststore(roots)} if roots else {}
+
+
+def _list_files(holding: Holding) -> dict[str, bytes]:
+    return {"crl.pem": b"".join(_current_list(name, ca, now=holding.now) for name, ca in holding.listed.items())}
+
+
+def _current_list(name: str, ca: Ca, *, now: int) -> bytes:
+    if ca.crl is None or ca.info.crl is None or now > ca.info.crl.next_update:
+        raise NotIssued("%s has no revocation list that is current; run connsec.tls.pki first" % name)
+    return ca.crl
+
+
+_MAKERS: t.Mapping[str, t.Callable[[Holding], dict[str, bytes]]] = {
+    "crl": _list_files,
+    "java": _truststore_files,
+    "pem": _pem_files,
+    "pkcs12": _keystore_files,
+}
+
+
+def inputs_of(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any]:
+    """Return what goes into a generation, as digests and names."""
+    it = holding.presented
+    return {
+        "certificate": it.info.sha256 if it else None,
+        "chain": list(it.info.chain_sha256) if it else [],
+        "crl": sorted(_list_name(name, ca) for name, ca in holding.listed.items()) if "crl" in formats else None,
+        "formats": sorted({"pem", *formats}),
+        "password": it.password_digest if it and "pkcs12" in formats else None,
+        "root": it.root.info.sha256 if it else None,
+        "trust": sorted(ca.info.sha256 for ca in holding.roots.values()),
+    }
+
+
+def _list_name(name: str, ca: Ca) -> str:
+    return "%s %d" % (name, ca.info.crl.number if ca.info.crl else 0)
