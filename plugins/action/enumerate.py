@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._enumeration import lines, rows
 from ..plugin_utils._model_source import check_against_hostvars, model_from_vars
+from ..plugin_utils._visible import visible
 
 display = Display()
 
@@ -33,6 +34,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(str(error)) from error
         table = rows(loaded.model)
         for line in lines(table):
-            display.display(line)
+            display.display(visible(line))
         result.update(changed=False, rows=table)
         return result

@@ -12,11 +12,16 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._core._errors import TlsError
-from ..plugin_utils._fault import run_point
-from ..plugin_utils._planning import GOALS, Decision, decide, prepare
+from ..plugin_utils._ask import ACTING, GOALS
+from ..plugin_utils._fleet import rendered
+from ..plugin_utils._planning import Decision, decide, prepare
+from ..plugin_utils._visible import visible
 from ..plugin_utils._words import plan_lines
 
 display = Display()
+
+#: Runs that tell of their plan; a verification and a report have none.
+SHOWN: t.Final = ("plan", *ACTING)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -32,18 +37,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         )
         check_mode = bool(self._task.check_mode)
+        variables = rendered(task_vars or {}, self._templar.template)
         try:
             if options["phase"] == "model":
                 strategy = str(self._task.get_play().strategy)
-                facts = prepare(task_vars or {}, goal=options["goal"], strategy=strategy, check_mode=check_mode)
-                run_point("plan.model.after")
+                facts = prepare(variables, goal=options["goal"], strategy=strategy, check_mode=check_mode)
                 return {"changed": False, "ansible_facts": facts}
-            decision = decide(task_vars or {}, check_mode=check_mode)
+            decision = decide(variables, check_mode=check_mode)
         except TlsError as error:
             raise AnsibleActionFail(str(error)) from error
-        for line in plan_lines(decision):
-            display.display(line)
-        run_point("plan.decide.after")
+        if decision.goal in SHOWN:
+            for line in plan_lines(decision):
+                display.display(visible(line))
         return {"changed": False, "ansible_facts": decision.facts, "plan": _shown(decision)}
 
 
@@ -56,7 +61,8 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
                 "stage": view.stage,
                 "goal": view.goal,
                 "status": view.status,
-                "waits": view.waits,
+                "waits": view.why.seen if view.why else None,
+                "dial": view.pair.dial,
                 "owner": decision.scene.model.components[view.pair.server.component].owner,
             }
             for view in plan.views

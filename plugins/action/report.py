@@ -15,9 +15,11 @@ from ansible.utils.display import Display
 
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils import _run
-from ..plugin_utils._fault import run_point
-from ..plugin_utils._outcome import outcome, record, write
-from ..plugin_utils._rounds import stand
+from ..plugin_utils._ask import ACTING
+from ..plugin_utils._fleet import rendered
+from ..plugin_utils._outcome import Outcome, record, trouble, write
+from ..plugin_utils._rounds import Standing, stand, words_of
+from ..plugin_utils._visible import visible
 from ..plugin_utils._words import outcome_lines
 
 display = Display()
@@ -27,28 +29,44 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """The last task of every playbook: it alone fails a run in which pairs failed."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Return the report; fail where a pair failed."""
+        """Return the report; fail where a pair failed, without it, for Ansible would print all of it."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        run_point("report.before")
+        variables = rendered(task_vars or {}, self._templar.template)
         try:
-            standing = stand(variables, check_mode=bool(self._task.check_mode))
-            goal = str(standing.plan["goal"])
-            report = outcome(standing, goal=goal, now=time.time())
-            if goal in ("rollout", "rollback"):
-                record(standing, report)
-            directory = variables.get("tls_report_directory")
-            if directory and not self._task.check_mode:
-                write(report, str(directory))
+            standing, _unused = stand(variables, check_mode=bool(self._task.check_mode))
+            report = self._report(standing, variables)
             _run.release(standing.fleet.paths, pid=os.getppid())
         except TlsError as error:
             raise AnsibleActionFail(str(error)) from error
-        run_point("report.after")
-        lines = outcome_lines(report)
-        for line in lines:
-            display.display(line)
-        failed = [row["id"] for row in report["connections"] if row["status"] == "failed"]
+        for line in outcome_lines(report):
+            display.display(visible(line))
+        failed = [found for found in report["findings"] if found["status"] == "failed"]
         if failed:
-            count = (len(failed), len(report["connections"]))
-            return {**result, "failed": True, "msg": "%d of %d pairs failed; see the lines above" % count}
+            pairs = sum(1 for found in failed if found["pair"])
+            count = (pairs, len(report["connections"]))
+            said = "%d of %d pairs failed" % count if pairs else failed[0]["seen"]
+            return {**result, "failed": True, "msg": "%s; see the lines above" % said}
         return {**result, "changed": False, "report": report, "ansible_facts": {"tls_result": report}}
+
+    def _report(self, standing: Standing, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Return the report once it is recorded and written; what cannot be is a finding of it."""
+        now = time.time()
+        ended = Outcome(standing, now=now)
+        faults = []
+        made = variables["hostvars"]["localhost"].get("tls_made") or {}
+        if made.get("failed"):
+            faults.append(trouble("the store", words_of(made.get("msg")), expected="what is missing is made"))
+        report = ended.report(faults)
+        keep: list[tuple[str, t.Callable[[], None]]] = []
+        if standing.plan["goal"] in ACTING:
+            keep.append(("the ledger", lambda: record(standing, report, now=now)))
+        directory = variables.get("tls_report_directory")
+        if directory and not self._task.check_mode:
+            keep.append(("the report", lambda: write(report, str(directory))))
+        for what, act in keep:
+            try:
+                act()
+            except TlsError as error:
+                faults.append(trouble(what, error, expected="it can be written"))
+                report = ended.report(faults)
+        return report

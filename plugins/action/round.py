@@ -13,13 +13,14 @@ from ansible.utils.display import Display
 
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils import _rounds
-from ..plugin_utils._fault import run_point
-from ..plugin_utils._relay import recall
+from ..plugin_utils._fleet import rendered
+from ..plugin_utils._visible import visible
 from ..plugin_utils._words import round_lines
 
 display = Display()
 
-PHASES: t.Final = ("installed", "open", "choose", "judge", "reversed")
+#: What a phase does with the round at hand, once its tasks have looked.
+PHASES: t.Final = {"watched": _rounds.after_watch, "judge": _rounds.judge_round, "reversed": _rounds.after_reverse}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -29,30 +30,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return facts of localhost for the tasks that follow."""
         super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(
-            {
-                "phase": {"type": "str", "choices": list(PHASES), "required": True},
-                "number": {"type": "int", "default": 0},
-            }
+            {"phase": {"type": "str", "choices": ["installed", "open", *PHASES], "required": True}}
         )
         try:
-            facts = self._phase(options["phase"], options["number"], task_vars or {})
+            facts = self._phase(options["phase"], rendered(task_vars or {}, self._templar.template))
         except TlsError as error:
             raise AnsibleActionFail(str(error)) from error
         return {"changed": False, "ansible_facts": facts}
 
-    def _phase(self, phase: str, number: int, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        run_point("round.%s.before" % phase)
-        standing = _rounds.stand(task_vars, check_mode=bool(self._task.check_mode))
+    def _phase(self, phase: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        before, at_hand = _rounds.stand(task_vars, check_mode=bool(self._task.check_mode))
         if phase == "installed":
-            return _rounds.installed(standing, task_vars).facts()
-        this = _rounds.open_round(standing, number) if phase == "open" else recall(task_vars, "tls_round")
-        if phase == "choose":
-            standing, this = _rounds.after_watch(standing, task_vars, this)
-        elif phase == "judge":
-            standing, this = _rounds.judge_round(standing, task_vars, this)
-        elif phase == "reversed":
-            standing = _rounds.after_reverse(standing, task_vars, this)
-        for line in round_lines(standing, this, phase=phase):
-            display.display(line)
-        run_point("round.%s.after" % phase)
-        return standing.facts(tls_round=this)
+            return _rounds.installed(before, task_vars).facts()
+        if at_hand is None:
+            after, opened = _rounds.open_round(before, 0, watched={})
+        else:
+            after, opened = PHASES[phase](before, task_vars, at_hand)
+        judged = at_hand if phase == "judge" else None
+        for line in round_lines(before, after, judged=judged, opened=opened):
+            display.display(visible(line))
+        return after.facts(opened)

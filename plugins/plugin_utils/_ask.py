@@ -10,15 +10,19 @@ import typing as t
 
 from ..module_utils._core._entities import Model
 from ..module_utils._core._errors import TlsError
-from ..module_utils._core._plan import Ask, Survey
-from ..module_utils._core._scene import Evidence, Scene
+from ..module_utils._core._evidence import Evidence
+from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import STAGES, rank
+from ..module_utils._core._survey import Ask, Survey
 
 #: Days for which the peers of a clear listener are collected before it is enforced, in seconds (design: 7 days).
 SOAK: t.Final = 7 * 86400
 #: Seconds for which they are watched in the gate.
 WATCH: t.Final = 5.0
 UNTIL: t.Final = "switched"
+#: What a run can be for, and which of that changes hosts.
+GOALS: t.Final = ("plan", "rollout", "verify", "rollback", "report")
+ACTING: t.Final = ("rollout", "rollback")
 
 Variables = t.Mapping[str, t.Any]
 
@@ -36,13 +40,19 @@ def refuse_partial_runs(task_vars: Variables, *, strategy: str) -> None:
             " and what with -e tls_scope=<wave, component or connection>"
         )
     limit = task_vars.get("ansible_limit")
-    if limit and not {"localhost", "127.0.0.1"} & {part.strip() for part in str(limit).replace(":", ",").split(",")}:
+    if limit and not _keeps_localhost(str(limit), task_vars.get("groups") or {}):
         raise TlsError(
-            "--limit %s leaves localhost out, where plan, store and ledger are; use --limit '%s,localhost'"
-            % (limit, limit)
+            "--limit %s leaves localhost out, where plan, store and ledger are; name localhost in it as well"
+            " (--limit '%s,localhost')" % (limit, limit)
         )
     if strategy.rpartition(".")[2] not in ("linear", "debug"):
         raise TlsError("strategy %s runs hosts out of step; rounds need the strategy linear" % strategy)
+
+
+def _keeps_localhost(limit: str, groups: Variables) -> bool:
+    """Return whether a pattern names localhost, or a group that holds it."""
+    parts = {part.strip() for part in limit.replace(":", ",").split(",")}
+    return bool({"localhost", "127.0.0.1"} & parts) or any("localhost" in groups.get(part, ()) for part in parts)
 
 
 def allowed_hosts(task_vars: Variables) -> frozenset[str] | None:
@@ -97,38 +107,44 @@ def _is_named(part: str, pair: t.Any) -> bool:
     )
 
 
-def read_ask(
-    task_vars: Variables,
-    *,
-    goal: str,
-    scene: Scene,
-    named: frozenset[str] | None,
-    allowed: frozenset[str] | None,
-    ledger: Variables,
-) -> Ask:
-    """Return what was asked for: scope, stage to stop at, hosts, watch and soak.
+#: Variables of what is not built yet, and what to do meanwhile.
+_NOT_BUILT: t.Final = {
+    "tls_approved_plan": "approve what connsec.tls.plan prints, and leave it out",
+    "tls_change": "note the change number elsewhere, and leave it out",
+    "tls_window": "start the run in the window, and leave it out",
+}
+
+
+def read_ask(task_vars: Variables, *, goal: str, model: Model) -> Ask:
+    """Return what was asked for: scope (all pairs, where none is named), stage to stop at, hosts, watch and soak.
 
     Raises:
-        TlsError: a variable that is not what it has to be.
+        TlsError: a variable that is not what it has to be, or that nothing acts on yet.
     """
+    for name, instead in _NOT_BUILT.items():
+        if task_vars.get(name):
+            raise TlsError("%s is not built yet; %s" % (name, instead))
+    if goal in (*ACTING, "verify") and not looks_at_hosts(task_vars):
+        raise TlsError("tls_observe=false plans from the ledger alone; a %s has to look: leave it out" % goal)
+    if goal == "rollback" and not task_vars.get("tls_scope"):
+        raise TlsError("say what goes back: tls_scope=<wave, component or connection>, or tls_scope=all")
     until = str(task_vars.get("tls_until", UNTIL))
     if until not in STAGES or until == "plain":
         raise TlsError("tls_until: %r is no stage to go to; it is one of %s" % (until, ", ".join(STAGES[1:])))
     if goal in ("verify", "report") and "tls_until" not in task_vars:
         until = "enforced"
-    ask = Ask(
-        scope=named if named is not None else frozenset(pair.id for pair in scene.model.pairs),
+    named = named_pairs(task_vars.get("tls_scope"), model)
+    return Ask(
+        scope=named if named is not None else frozenset(pair.id for pair in model.pairs),
         until=until,
-        hosts=allowed,
-        watch=watch_seconds(task_vars),
+        hosts=allowed_hosts(task_vars),
+        watch=_seconds(task_vars, "tls_watch", WATCH),
         soak=_seconds(task_vars, "tls_soak", SOAK),
+        by_wave=named is None,
     )
-    if named is not None or goal in ("verify", "report"):
-        return ask
-    return dataclasses.replace(ask, scope=_next_wave(scene, ask, ledger))
 
 
-def _next_wave(scene: Scene, ask: Ask, ledger: Variables) -> frozenset[str]:
+def next_wave(scene: Scene, ask: Ask) -> frozenset[str]:
     """Return the pairs of the first unfinished wave, and of those before it, where only drift can be due.
 
     A pair that the ledger has further than it is seen now has drifted; it makes no wave unfinished.
@@ -140,16 +156,11 @@ def _next_wave(scene: Scene, ask: Ask, ledger: Variables) -> frozenset[str]:
         for pair in scene.model.pairs:
             if pair.id not in scope or pair.blocked:
                 continue
-            recorded = rank(str(ledger.get(pair.id, {}).get("stage", "plain")))
+            recorded = rank(scene.recorded.get(pair.id, "plain"))
             goal = rank(survey.furthest(pair))
             if rank(survey.stage(pair)) < goal and recorded < goal:
                 return scope
     return ask.scope
-
-
-def watch_seconds(task_vars: Variables) -> float:
-    """Return for how many seconds clear listeners are watched (``tls_watch``)."""
-    return _seconds(task_vars, "tls_watch", WATCH)
 
 
 def _seconds(task_vars: Variables, name: str, default: float) -> float:

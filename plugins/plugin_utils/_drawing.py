@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drawing of a fleet's connections: components in columns, an arrow for each enumerated connection; private to this collection."""
+"""The drawing of a fleet: components in columns, an arrow for each connection; private to this collection."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ STATUSES: t.Final = ("failed", "waiting", "blocked", "done")
 STAGES: t.Final = ("plain", "trusted", "presented", "permissive", "switched", "demanded", "enforced")
 SIGNS: t.Final = {
     "done": "\N{CHECK MARK}",
-    "waiting": "\N{HORIZONTAL ELLIPSIS}",
-    "blocked": "\N{EM DASH}",
+    "waiting": "\N{WHITE CIRCLE}",
+    "blocked": "\N{CIRCLED DIVISION SLASH}",
     "failed": "\N{MULTIPLICATION SIGN}",
 }
 
 MARGIN: t.Final = 14.0
-LETTER: t.Final = 7.6  # a letter's usual width at the size of a component's name
+LETTER: t.Final = 8.5  # a letter's usual width at the size of a component's name
 SMALL_LETTER: t.Final = 6.1
 LONGEST: t.Final = 26
 TOLD: t.Final = 12  # pairs whose evidence an arrow tells; the table has them all
+LABEL: t.Final = 104.0  # an arrow's last stretch, which is straight: its label stands on it
+FITTED: t.Final = (960.0, 1700.0)  # a drawing of such a width is made as wide as the page; a wider one is scrolled
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class Arrow:
     @property
     def status(self) -> str:
         """The worst status of its pairs."""
-        return min((row["status"] for row in self.rows), key=STATUSES.index)
+        return min((str(row["status"]) for row in self.rows), key=STATUSES.index)
 
     @property
     def stage(self) -> str:
         """The stage of its slowest pair."""
-        return min((row["stage"] for row in self.rows), key=STAGES.index)
+        return min((str(row["stage"]) for row in self.rows), key=STAGES.index)
 
     @property
     def label(self) -> str:
@@ -91,6 +93,7 @@ def draw(rows: t.Sequence[Row], anchors: t.Mapping[str, str]) -> Markup:
         viewBox="0 0 %g %g" % (width, height + (20 if loops else 0)),
         width=width,
         height=height + (20 if loops else 0),
+        class_="fitted" if FITTED[0] < width < FITTED[1] else None,
         role="group",
         aria_label="Graph of connections",
     )
@@ -151,17 +154,24 @@ def _arrow(arrow: Arrow, route: Route | None, layout: Layout, anchors: t.Mapping
 
 
 def _curve(route: Route) -> str:
-    """Return a path through the points: flat where it passes a column, curved between columns."""
+    """Return a path through the points: bent between columns, and straight where it passes one or has its label."""
     (x, y), *following = route.points
     parts = ["M%g %g" % (x, y)]
     for number, (next_x, next_y) in enumerate(following):
-        if number % 2:
-            parts.append("H%g" % next_x)
-        else:
-            bend = (next_x - x) / 2
-            parts.append("C%g %g %g %g %g %g" % (x + bend, y, next_x - bend, next_y, next_x, next_y))
+        if number % 2 == 0:
+            begin, end = _bend(x, next_x, first=route.turned and number == 0)
+            parts.append(
+                "H%g C%g %g %g %g %g %g" % (begin, (begin + end) / 2, y, (begin + end) / 2, next_y, end, next_y)
+            )
+        parts.append("H%g" % next_x)
         x, y = next_x, next_y
     return " ".join(parts)
+
+
+def _bend(left: float, right: float, *, first: bool) -> tuple[float, float]:
+    """Return where an edge is bent in the gap between two columns: beside the labels, which stand at arrowheads."""
+    straight = min(LABEL, (right - left) / 2)
+    return (left + straight, right) if first else (left, right - straight)
 
 
 def _loop(layout: Layout, name: str) -> str:
@@ -177,8 +187,9 @@ def _label(arrow: Arrow, route: Route | None, layout: Layout) -> Markup:
         box = layout.boxes[arrow.client]
         return element("text", arrow.label, x=box.x + box.width / 2, y=box.y - 20, class_="label middle")
     x, y = route.points[0] if route.turned else route.points[-1]
-    side = {"x": x + 14, "class_": "label"} if route.turned else {"x": x - 14, "class_": "label end"}
-    return element("text", arrow.label, y=y - 4, **side)
+    if route.turned:
+        return element("text", arrow.label, x=x + 14, y=y - 4, class_="label")
+    return element("text", arrow.label, x=x - 14, y=y - 4, class_="label end")
 
 
 def _head(look: str) -> Markup:
@@ -210,7 +221,7 @@ def _told(arrow: Arrow) -> str:
     return "\n".join(lines)
 
 
-def bar(counts: t.Mapping[str, int]) -> Markup:
+def progress(counts: t.Mapping[str, int]) -> Markup:
     """Return how many pairs have reached each stage, as one bar."""
     total = sum(counts.values()) or 1
     parts, x = [], 0.0

@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible import constants
 
+from ..module_utils._core._duties import Roles, check_duties
 from ..module_utils._core._entities import Instance, Model
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._kind import InstanceKind, settle
-from ..module_utils._core._material import WantedAuthority, WantedIdentity, identity_target
 from ..module_utils._core._names import unix_path
+from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._wanting import Wishes
 from ._kinds import load_kind
+from ._ledger import Ledger
 from ._model_source import check_against_hostvars, model_from_vars
 from ._store import StorePaths, StoreView, inspect, store_paths
 
@@ -29,6 +31,35 @@ DIRECTORY = "/etc/connsec"
 def plain(value: t.Any) -> t.Any:
     """Return a value of Ansible's as plain data: its strings carry tags that other libraries refuse."""
     return json.loads(json.dumps(value))
+
+
+#: Variables of a run that users set; a task's variables hold them as they were written, templates and all.
+RUN_VARIABLES: t.Final = (
+    "tls_scope",
+    "tls_until",
+    "tls_watch",
+    "tls_soak",
+    "tls_observe",
+    "tls_report_directory",
+    "tls_approved_plan",
+    "tls_change",
+    "tls_window",
+    "tls_store",
+    "tls_store_authorities",
+    "tls_store_identities",
+    "tls_store_ledger",
+)
+
+
+#: Those that let a run sign. What they hold goes no further than whether it is there.
+_SIGNING: t.Final = ("tls_authorities_passphrase", "tls_store_passphrase")
+
+
+def rendered(task_vars: t.Mapping[str, t.Any], template: t.Callable[[t.Any], t.Any]) -> dict[str, t.Any]:
+    """Return a task's variables with those of a run rendered; hosts' own are rendered where they are read."""
+    values = {name: plain(template(task_vars[name])) for name in RUN_VARIABLES if name in task_vars}
+    can_sign = any(template(task_vars[name]) for name in _SIGNING if task_vars.get(name))
+    return {**task_vars, **values, "tls_can_sign": can_sign}
 
 
 @dataclass(frozen=True)
@@ -54,45 +85,47 @@ class Fleet:
     wishes: Wishes
     paths: StorePaths
     inventory_directory: str | None
+    can_sign: bool
     now: int
 
-    def blank_scene(self) -> Scene:
-        """Return the scene before anybody looked: enough to say what to look at."""
-        return Scene(
-            model=self.model,
-            kinds=self.kinds,
-            wanted={},
-            addresses=self.addresses,
-            directories={name: facts.directory for name, facts in self.hosts.items()},
-        )
-
     def view(self, instances: t.Sequence[Instance]) -> StoreView:
-        """Return what the store holds of what these instances need."""
-        return inspect(self.paths, self.wishes.authorities(), self.wishes.identities(instances), now=self.now)
+        """Return what the store holds of what these instances need; what is due and can wait, if nobody can sign."""
+        found = inspect(self.paths, self.wishes.authorities(), self.wishes.identities(instances), now=self.now)
+        return found if self.can_sign else found.without_signing()
 
     def scene(
-        self, view: StoreView, instances: t.Sequence[Instance], seen: t.Mapping[str, t.Any], *, check_mode: bool
+        self, pair_ids: t.Collection[str], seen: t.Mapping[str, t.Any], *, looked: bool = True, check_mode: bool = False
     ) -> Scene:
-        """Return the scene: what is wanted of these instances, and what was seen of them.
-
-        A certificate that is due is wanted anew, so its instances count as lacking it.
-        """
-        due = view.due
-        certificates = {name: info.sha256 for name, info in view.identities.items() if identity_target(name) not in due}
-        wanted = {
-            instance.name: self.wishes.wanted(instance, certificates=certificates, roots=view.trust)
-            for instance in instances
-        }
-        return Scene(
+        """Return the scene: what is wanted of the instances of these pairs, what was seen, and what the ledger has."""
+        instances = self.instances(pair_ids)
+        view = self.view(instances)
+        certificates = {name: info.sha256 for name, info in view.identities.items()}
+        ledger = Ledger(self.paths.ledger).pairs()
+        blank = Scene(
             model=self.model,
             kinds=self.kinds,
-            wanted=wanted,
+            wanted={
+                each.name: self.wishes.wanted(each, certificates=certificates, roots=view.trust, due=view.due)
+                for each in instances
+            },
             addresses=self.addresses,
             directories={name: facts.directory for name, facts in self.hosts.items()},
-            instances=seen.get("instances") or {},
-            probes=seen.get("probes") or {},
-            lost=seen.get("lost") or {},
+            recorded={name: str(row["stage"]) for name, row in ledger.items()},
+            highest={name: str(row.get("highest") or row["stage"]) for name, row in ledger.items()},
+            looked=looked,
             check_mode=check_mode,
+        )
+        return self.seeing(blank, seen)
+
+    @staticmethod
+    def seeing(scene: Scene, seen: t.Mapping[str, t.Any]) -> Scene:
+        """Return the scene with other sights: plain data as a run carries them."""
+        return replace(
+            scene,
+            instances={name: parse_instance(row) for name, row in seen["instances"].items()},
+            probes={name: parse_probe_result(row) for name, row in seen["probes"].items()},
+            lost=dict(seen["lost"]),
+            hosts={name: parse_host(row) for name, row in seen["hosts"].items()},
         )
 
     def instances(self, pair_ids: t.Collection[str] | None = None) -> list[Instance]:
@@ -103,14 +136,6 @@ class Fleet:
                 found[pair.client.name] = pair.client
                 found[pair.server.name] = pair.server
         return [found[name] for name in sorted(found)]
-
-    def wanted_identities(self, instances: t.Sequence[Instance]) -> tuple[WantedIdentity, ...]:
-        """Return the identities that these instances present."""
-        return self.wishes.identities(instances)
-
-    def wanted_authorities(self) -> tuple[WantedAuthority, ...]:
-        """Return the authorities of the model."""
-        return self.wishes.authorities()
 
 
 def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any] | None = None) -> Fleet:
@@ -132,6 +157,7 @@ def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any] | N
     else:
         hosts = {name: HostFacts(known[name]["directory"], known[name]["settings"]) for name in names}
     addresses = {name: tuple(model.hosts[name].addresses) for name in names}
+    model = _without_settings_blocked(model, hosts)
     kinds = _kinds(model, hosts)
     refuse_split_flips(model, kinds)
     directory = task_vars.get("tls_inventory_directory")
@@ -144,6 +170,7 @@ def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any] | N
         wishes=Wishes(model, kinds, addresses),
         paths=store_paths(variables, inventory_directory=str(directory) if directory else None),
         inventory_directory=str(directory) if directory else None,
+        can_sign=bool(task_vars.get("tls_can_sign")),
         now=int(time.time()),
     )
 
@@ -183,23 +210,52 @@ def refuse_split_flips(model: Model, kinds: t.Mapping[str, InstanceKind]) -> Non
             )
 
 
+def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts]) -> Model:
+    """Return the model with those pairs blocked whose ends nobody has said yet how to configure.
+
+    A fleet is moved one group of connections after another, and so are its settings written.
+    """
+    waits: dict[str, str] = {}
+    for end in sorted({end for pair in model.pairs if not pair.blocked for end in pair.ends}, key=lambda end: end.name):
+        kind = load_kind(model.components[end.component].kind, roles_path=_roles_path())
+        if kind.needs_settings and end.component not in hosts[end.host].settings:
+            waits[end.name] = "tls_settings on host %s has nothing for %s: say how it is configured" % (
+                end.host,
+                end.component,
+            )
+    if not waits:
+        return model
+    pairs = (
+        replace(pair, blocked=pair.blocked or next((waits[e.name] for e in pair.ends if e.name in waits), None))
+        for pair in model.pairs
+    )
+    return replace(model, pairs=tuple(pairs))
+
+
+def _roles_path() -> list[str]:
+    return list(constants.DEFAULT_ROLES_PATH or ())
+
+
 def _kinds(model: Model, hosts: t.Mapping[str, HostFacts]) -> dict[str, InstanceKind]:
-    kinds = {}
+    """Return the kind of each instance with its settings put in, checked against what the instance does."""
+    roles: dict[Instance, Roles] = {}
     for pair in model.pairs:
-        if pair.blocked:
-            continue
-        for end in (pair.client, pair.server):
-            if end.name not in kinds:
-                kinds[end.name] = _settled(model, end, hosts[end.host])
+        if not pair.blocked:
+            client, server = (roles.get(end, Roles()) for end in pair.ends)
+            roles[pair.client] = replace(client, dials=True)
+            roles[pair.server] = replace(server, serves=True, demands=server.demands or pair.mode == "mutual")
+    kinds = {}
+    for instance, does in roles.items():
+        where = "tls_settings.%s on host %s" % (instance.component, instance.host)
+        kinds[instance.name] = _settled(model, instance, hosts[instance.host], where)
+        check_duties(kinds[instance.name], does, instance=instance.name, where=where)
     return kinds
 
 
-def _settled(model: Model, instance: Instance, facts: HostFacts) -> InstanceKind:
+def _settled(model: Model, instance: Instance, facts: HostFacts, where: str) -> InstanceKind:
     component = model.components[instance.component]
-    kind = load_kind(component.kind, roles_path=list(constants.DEFAULT_ROLES_PATH or ()))
+    kind = load_kind(component.kind, roles_path=_roles_path())
     given = dict(facts.settings.get(component.name) or {})
     if component.account and "account" in kind.settings:
         given.setdefault("account", component.account)
-    return settle(
-        kind, given, instance=instance.name, where="tls_settings.%s on host %s" % (component.name, instance.host)
-    )
+    return settle(kind, given, instance=instance.name, where=where)

@@ -9,14 +9,14 @@ passes, order the columns so that few edges cross, and move the nodes of a colum
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import typing as t
 from collections import defaultdict
 from dataclasses import dataclass
 
 Edge = tuple[str, str]
 
-#: Edges above which orders are no longer compared: they are good enough, and the comparison is quadratic.
-COMPARED: t.Final = 1500
 SWEEPS: t.Final = 12
 
 
@@ -165,7 +165,7 @@ def _net(depths: t.Mapping[str, int], edges: t.Sequence[Edge], turned: t.Sequenc
             columns[column].append((number, column))
             chain.append((number, column))
         chain.append(end)
-        for one, other in zip(chain, chain[1:], strict=False):
+        for one, other in itertools.pairwise(chain):
             right[one].append((other, number))
             left[other].append((one, number))
     return _Net(columns, left, right)
@@ -195,14 +195,15 @@ def _mean(values: t.Sequence[float], otherwise: float) -> float:
 
 
 def _crossings(net: _Net) -> int:
-    """Return how many pairs of edges cross, between each two columns; 0 where there are too many to compare."""
-    if sum(map(len, net.right.values())) > COMPARED:
-        return 0
+    """Return how many pairs of edges cross: those that begin in one order and end in another, column by column."""
     crossings = 0
-    for column, following in zip(net.columns, net.columns[1:], strict=False):
+    for column, following in itertools.pairwise(net.columns):
         place = {node: at for at, node in enumerate(following)}
-        ends = [target for node in column for target in sorted(place[other] for other, _edge in net.right[node])]
-        crossings += sum(1 for at, end in enumerate(ends) for later in ends[at + 1 :] if later < end)
+        before: list[int] = []
+        for node in column:
+            for end in sorted(place[other] for other, _edge in net.right[node]):
+                crossings += len(before) - bisect.bisect_right(before, end)
+                bisect.insort(before, end)
     return crossings
 
 

@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""International names become A-labels (IDNA 2008); those that mix scripts are refused; private to this collection."""
+"""International names become A-labels (IDNA 2008), unless they imitate others; private to this collection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def to_a_label(value: str, where: str) -> str:
     """Return a DNS name whose international labels are A-labels; NFC and NFD spellings give the same.
 
     Raises:
-        NameRefused: it is not a name by IDNA 2008, or a label mixes scripts, as names that imitate others do.
+        NameRefused: it is not a name by IDNA 2008, or a label mixes scripts or digits, as names that imitate others do.
     """
     text = unicodedata.normalize("NFC", value)
     if text.isascii() and "xn--" not in text.lower():
@@ -46,6 +46,7 @@ def to_a_label(value: str, where: str) -> str:
         raise NameRefused("%s: %s is not an international DNS name: %s" % (where, shown(value), error)) from error
     for label in readable.split("."):
         _refuse_mixed_scripts(label, value, where)
+        _refuse_mixed_digits(label, value, where)
     return dns_name(name, where)
 
 
@@ -54,6 +55,14 @@ def _refuse_mixed_scripts(label: str, value: str, where: str) -> None:
     if len(scripts) > 1 and not any(scripts <= allowed for allowed in TOGETHER):
         found = " and ".join(sorted(script.title() for script in scripts))
         raise NameRefused("%s: %s mixes %s letters in one label" % (where, shown(value), found))
+
+
+def _refuse_mixed_digits(label: str, value: str, where: str) -> None:
+    """Refuse digits of two systems in one label (Unicode TR 39, 5.3): some look like another digit of the other."""
+    zeros = {ord(letter) - unicodedata.decimal(letter) for letter in label if unicodedata.category(letter) == "Nd"}
+    if len(zeros) > 1:
+        found = " and ".join(sorted(unicodedata.name(chr(zero)).title() for zero in zeros))
+        raise NameRefused("%s: %s mixes digits of several systems in one label: %s" % (where, shown(value), found))
 
 
 def _script(letter: str) -> str | None:

@@ -38,7 +38,9 @@ def load_kind(name: str, *, roles_path: t.Sequence[str] = ()) -> Kind:
         file = folder / "vars" / "main.yml"
         if file.is_file():
             return _read(name, role, file)
-    known = sorted({path.name[5:] for _, base in _bases(roles_path) for path in base.glob("kind_*") if path.is_dir()})
+    known = sorted(
+        {path.name[5:] for _unused, base in _bases(roles_path) for path in base.glob("kind_*") if path.is_dir()}
+    )
     raise KindNotFound(
         "there is no kind %r: no role kind_%s is on the roles path; the kinds found are %s"
         % (name, name, ", ".join(known))
@@ -53,7 +55,7 @@ def _places(name: str, roles_path: t.Sequence[str]) -> t.Iterator[tuple[str, Pat
     if name.count(".") == 2:
         from ansible.utils.collection_loader._collection_finder import _get_collection_path
 
-        collection, _, short = name.rpartition(".")
+        collection, _unused, short = name.rpartition(".")
         try:
             root = _get_collection_path(collection)
         except ValueError as error:

@@ -20,19 +20,19 @@ class Markup(str):
     __slots__ = ()
 
 
-Child = t.Union[str, int, float, None, t.Iterable["Child"]]
+Child: t.TypeAlias = "str | int | float | t.Iterable[Child] | None"
 
 
-def element(name: str, *children: Child, **attributes: str | float | bool | None) -> Markup:
+def element(tag: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
     """Return an element: texts are escaped, lists are put in one after the other, None is left out.
 
-    An attribute's name ends in an underscore where Python has a use for it (``class_``), and has underscores for hyphens
-    (``aria_label``). One that is None or False is left out, one that is True has no value.
+    An attribute's name ends in an underscore where Python has a use for it (``class_``), and has underscores for
+    hyphens (``aria_label``). One that is None or False is left out, one that is True has no value.
     """
-    head = name + "".join(_attribute(key, value) for key, value in attributes.items())
-    if name in VOID:
+    head = tag + "".join(_attribute(key, value) for key, value in attributes.items())
+    if tag in VOID:
         return Markup("<%s>" % head)
-    return Markup("<%s>%s</%s>" % (head, joined(*children), name))
+    return Markup("<%s>%s</%s>" % (head, joined(*children), tag))
 
 
 def joined(*children: Child) -> Markup:

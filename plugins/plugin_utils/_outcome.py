@@ -9,248 +9,327 @@ import datetime
 import getpass
 import json
 import os
-import time
 import typing as t
 
 from ..module_utils._core._category import categorize
-from ..module_utils._core._engine import Hold, strangers
-from ..module_utils._core._entities import Pair
-from ..module_utils._core._look import listener_id
-from ..module_utils._core._plan import View, make_plan
-from ..module_utils._core._scene import Evidence, Scene, tls_probe
-from ..module_utils._core._stages import examine, rank, stage_of
+from ..module_utils._core._entities import Instance, Pair
+from ..module_utils._core._errors import TlsError
+from ..module_utils._core._evidence import Evidence, Fault, fails
+from ..module_utils._core._hold import Hold
+from ..module_utils._core._material import IdentityInfo
+from ..module_utils._core._observed import parse_watch
+from ..module_utils._core._scene import Scene
+from ..module_utils._core._stages import examine, rank, reached
+from ..module_utils._core._strangers import listener_id, strangers
+from ..module_utils._core._survey import Survey, View
 from ._folder import Batch, Folder
 from ._ledger import Ledger
 from ._page import render
-from ._relay import Json, hold_from_json
+from ._relay import Json, evidence_from_json, evidence_to_json
 from ._rounds import Standing
 
 VERSION: t.Final = 1
 
-
-def outcome(standing: Standing, *, goal: str, now: float) -> Json:
-    """Return the report of a run (version 1): its pairs, its identities, and what was found.
-
-    A pair's status is ``done``, ``waiting``, ``blocked`` or ``failed``; in check mode what would be done counts as
-    waiting for the run itself.
-    """
-    scene = standing.scene
-    plan = make_plan(scene, standing.ask)
-    recorded = Ledger(standing.fleet.paths.ledger).pairs()
-    notes = {name: hold_from_json(row) for name, row in standing.state["notes"].items()}
-    rows = [_row(standing, view, notes.get(view.pair.id), recorded.get(view.pair.id), goal=goal) for view in plan.views]
-    return {
-        "version": VERSION,
-        "generated_at": _iso(now),
-        "run": {
-            "goal": goal,
-            "until": standing.ask.until,
-            "scope": len(standing.ask.scope),
-            "operator": getpass.getuser(),
-            "check_mode": scene.check_mode,
-            "hosts_lost": dict(scene.lost),
-        },
-        "connections": rows,
-        "identities": _identities(standing),
-        "findings": _findings(standing, rows),
-    }
+#: Status of a pair, and what keeps it from ``done``.
+Said = tuple[str, Evidence | None]
+Recorded = t.Mapping[str, t.Any]
 
 
-def _row(
-    standing: Standing, view: View, hold: Hold | None, recorded: t.Mapping[str, t.Any] | None, *, goal: str
-) -> Json:
-    pair, scene = view.pair, standing.scene
-    category = categorize(scene.model, pair)
-    status, why = _status(view, hold, recorded, goal=goal, check_mode=scene.check_mode, until=standing.ask.until)
-    listener = "%s.%s" % (pair.server.component, pair.listener.name)
-    return {
-        "id": pair.id,
-        "client": pair.client.name,
-        "server": pair.server.name,
-        "client_host": pair.client.host,
-        "server_host": pair.server.host,
-        "component_client": pair.client.component,
-        "component_server": pair.server.component,
-        "listener": listener,
-        "protocol": pair.listener.protocol,
-        "mode": pair.mode,
-        "wave": pair.wave,
-        "category": {
-            "relation": category.relation,
-            "protocol": category.protocol,
-            "operating_systems": list(category.operating_systems),
-            "implementation": list(category.implementation),
-            "reasons": dict(category.reasons),
-        },
-        "stage": view.stage,
-        "status": status,
-        "evidence": [_evidence(item) for item in view.evidence]
-        + ([_evidence(why)] if why and why not in view.evidence else []),
-        "todo": (why.todo or None) if why else None,
-        "expires": _expiry(scene, pair),
-    }
+class Outcome:
+    """What a run came to, pair by pair."""
 
+    def __init__(self, standing: Standing, *, now: float) -> None:
+        """Take in where the run stands at its end; ``now`` in seconds since 1970."""
+        self._standing = standing
+        self._scene = standing.scene
+        self._goal = str(standing.plan["goal"])
+        self._now = now
+        self._recorded = Ledger(standing.fleet.paths.ledger).pairs()
+        self._issued = standing.fleet.view(standing.fleet.instances()).identities
 
-def _evidence(item: Evidence) -> Json:
-    return {
-        "gate": item.gate,
-        "holds": item.holds,
-        "expected": item.expected,
-        "seen": item.seen,
-        "security": item.security or None,
-        "live": item.live,
-    }
+    def report(self, faults: t.Iterable[Json] = ()) -> Json:
+        """Return the report of the run (version 1): its pairs, its identities, and what was found.
 
+        A pair's status is ``done``, ``waiting``, ``blocked`` or ``failed``.
 
-def _status(
-    view: View,
-    hold: Hold | None,
-    recorded: t.Mapping[str, t.Any] | None,
-    *,
-    goal: str,
-    check_mode: bool,
-    until: str,
-) -> tuple[str, Evidence | None]:
-    """Return the pair's status and, where it is not done, the evidence that says why."""
-    if view.status == "blocked":
-        return "blocked", Evidence("plain", False, "its behaviour is built, or nobody forbids it", view.waits)
-    last = view.evidence[-1]
-    if goal == "verify":
-        return _verified(view, last, recorded)
-    if goal == "rollback":
-        return ("done", None) if rank(view.stage) <= rank("presented") else ("failed", hold.evidence if hold else last)
-    if view.status == "done":
-        return "done", None
-    if check_mode:
-        return "waiting", Evidence(last.gate, False, "the run itself", "not observable in check mode: it would be done")
-    if hold is not None:
-        return ("waiting" if hold.waiting else "failed"), hold.evidence
-    if view.status == "waiting":
-        return "waiting", Evidence("enforced", False, "to go on to %s" % until, view.waits)
-    if last.fault in ("leftover", "remembered"):
-        return "waiting", last
-    return "failed", last
+        Args:
+            faults: findings that are of no pair, see :func:`finding`.
+        """
+        scene, ask = self._scene, self._standing.ask
+        rows = [self._row(view) for view in Survey(scene, ask).views()]
+        return {
+            "version": VERSION,
+            "generated_at": _iso(self._now),
+            "run": {
+                "goal": self._goal,
+                "until": ask.until,
+                "scope": len(ask.scope),
+                "operator": getpass.getuser(),
+                "check_mode": scene.check_mode,
+                "hosts_lost": dict(scene.lost),
+            },
+            "connections": rows,
+            "identities": self._identities(),
+            "findings": [*_findings_of(rows), *self._strangers(), *self._drift(), *self._overdue(), *faults],
+        }
 
+    # ---------------------------------------------------------------- pairs
 
-def _verified(view: View, last: Evidence, recorded: t.Mapping[str, t.Any] | None) -> tuple[str, Evidence | None]:
-    """Return the status in a verification: what was reached before and does not hold any more is drift."""
-    reached = str((recorded or {}).get("stage", view.stage))
-    if last.fault in ("unreachable", "unseen", "silent"):
-        return "failed", last
-    if rank(view.stage) < rank(reached):
-        return "failed", Evidence(
-            last.gate,
-            False,
-            "it stays %s: %s" % (reached, last.expected),
-            last.seen,
-            todo=last.todo or "run connsec.tls.rollout to mend it",
-            fault="drift",
+    def _row(self, view: View) -> Json:
+        pair, scene = view.pair, self._scene
+        recorded = self._recorded.get(pair.id)
+        stage, evidence = view.stage, view.evidence
+        if self._goal == "report":
+            stage, evidence, (status, why) = _recalled(view, recorded)
+        else:
+            status, why = self._status(view)
+        shown = [*evidence] if why is None or why in evidence else [*evidence, why]
+        return {
+            "id": pair.id,
+            "client": pair.client.name,
+            "server": pair.server.name,
+            "client_host": pair.client.host,
+            "server_host": pair.server.host,
+            "component_client": pair.client.component,
+            "component_server": pair.server.component,
+            "listener": "%s.%s" % (pair.server.component, pair.listener.name),
+            "protocol": pair.listener.protocol,
+            "mode": pair.mode,
+            "wave": pair.wave,
+            "category": categorize(scene.model, pair).to_json(),
+            "stage": stage,
+            "status": status,
+            "evidence": [evidence_to_json(item) for item in shown],
+            "todo": (why.todo or None) if why else None,
+            "since": (recorded or {}).get("since"),
+            "expires": self._expiry(pair),
+            "unprotected": _unprotected(pair),
+        }
+
+    def _status(self, view: View) -> Said:
+        """Return the pair's status and, where it is not done, the evidence that says why."""
+        if view.status == "blocked":
+            return "blocked", view.why
+        hold = self._standing.progress.notes.get(view.pair.id)
+        if self._goal == "verify":
+            return self._verified(view)
+        if self._goal == "rollback" and view.pair.id in self._standing.ask.scope:
+            return self._gone_back(view, hold)
+        if view.status == "done":
+            return "done", None
+        if view.status == "failed":
+            return "failed", hold.evidence if hold and not hold.waiting else view.why
+        if self._scene.check_mode and view.status == "due":
+            return "waiting", _not_in_check_mode(view)
+        if hold is not None:
+            return ("waiting" if hold.waiting else "failed"), hold.evidence
+        if view.status == "waiting":
+            return "waiting", view.why
+        last = view.evidence[-1]
+        return ("waiting" if last.rule.waits else "failed"), last
+
+    def _gone_back(self, view: View, hold: Hold | None) -> Said:
+        last = view.evidence[-1]
+        if last.fault in ("unreachable", "unseen"):
+            return "failed", last
+        if hold is not None and not hold.waiting:
+            return "failed", hold.evidence
+        if rank(view.stage) <= rank("presented"):
+            return "done", None
+        if self._scene.check_mode:
+            return "waiting", _not_in_check_mode(view)
+        return ("waiting", hold.evidence) if hold else ("failed", _still(view))
+
+    def _verified(self, view: View) -> Said:
+        """Return the status in a verification: what was reached before and does not hold any more is drift."""
+        last = view.evidence[-1]
+        was = reached(self._scene, view.pair)
+        if last.fault in ("unreachable", "unseen", "silent"):
+            return "failed", last
+        if rank(view.stage) < rank(was):
+            todo = "run connsec.tls.rollout with -e tls_until=%s to mend it" % was
+            return "failed", fails(last.gate, "it stays %s: %s" % (was, last.expected), last.seen, "drift", todo=todo)
+        if view.status == "done":
+            return "done", None
+        return "waiting", view.why or fails(
+            last.gate, last.expected, last.seen, "held", todo="run connsec.tls.rollout to go on"
         )
-    if view.stage == "enforced":
-        return "done", None
-    return "waiting", Evidence(last.gate, False, last.expected, last.seen, todo="run connsec.tls.rollout to go on")
 
+    def _expiry(self, pair: Pair) -> str | None:
+        """Return when the server's certificate expires: the one that it presents, else the one it is to present."""
+        seen = self._scene.tls(pair).not_after
+        info = self._identity(pair.server)
+        found = seen or (info.not_after if info else None)
+        return _iso(float(found)) if found else None
 
-def _expiry(scene: Scene, pair: Pair) -> str | None:
-    seen = scene.probes.get(tls_probe(pair), {}).get("not_after")
-    return _iso(float(seen)) if seen else None
+    # ---------------------------------------------------------------- identities
 
+    def _identity(self, instance: Instance) -> IdentityInfo | None:
+        wanted = self._scene.wanted.get(instance.name)
+        return self._issued.get(wanted.identity) if wanted and wanted.identity else None
 
-def _identities(standing: Standing) -> list[Json]:
-    """Return every identity that the fleet's instances hold, with where it lies and who owns it."""
-    scene, fleet = standing.scene, standing.fleet
-    everyone = fleet.instances()
-    issued = fleet.view(everyone).identities
-    rows = []
-    for instance in everyone:
-        wanted = scene.wanted.get(instance.name)
-        info = issued.get(wanted.identity) if wanted and wanted.identity else None
-        if info is None or wanted is None:
-            continue
-        rows.append(
-            {
-                "name": info.name,
-                "host": instance.host,
-                "path": scene.paths(instance)["certificate"],
-                "owner": scene.kinds[instance.name].account,
-                "issuer": info.issuer,
-                "serial": info.serial,
-                "names": list(info.names),
-                "expires": _iso(float(info.not_after)),
-                "installed": scene.instances.get(instance.name, {}).get("generation"),
-            }
-        )
-    return rows
-
-
-def _findings(standing: Standing, rows: t.Sequence[Json]) -> list[Json]:
-    found = []
-    for row in rows:
-        if row["status"] in ("failed", "waiting", "blocked") and row["evidence"]:
-            why = row["evidence"][-1]
-            found.append(
+    def _identities(self) -> list[Json]:
+        """Return every identity that the fleet's instances hold, with where it lies and who answers for it."""
+        scene = self._scene
+        rows = []
+        for instance in self._standing.fleet.instances():
+            info = self._identity(instance)
+            if info is None:
+                continue
+            rows.append(
                 {
-                    "pair": row["id"],
-                    "status": row["status"],
-                    "gate": why["gate"],
-                    "expected": why["expected"],
-                    "seen": why["seen"],
-                    "todo": row["todo"],
+                    "name": info.name,
+                    "host": instance.host,
+                    "path": scene.paths(instance)["certificate"],
+                    "owner": scene.model.components[instance.component].owner,
+                    "account": _account(scene, instance),
+                    "issuer": info.issuer,
+                    "serial": info.serial,
+                    "names": list(info.names),
+                    "expires": _iso(float(info.not_after)),
+                    "installed": scene.seen(instance).generation,
                 }
             )
-    found += _strangers(standing)
-    for name, seen in sorted(standing.scene.instances.items()):
-        row = {
-            "pair": None,
-            "instance": name,
-            "status": "failed",
-            "gate": "presented",
-            "expected": "files as installed",
-        }
-        found += [
-            {**row, "seen": drift, "todo": "run connsec.tls.rollout to mend it"} for drift in seen.get("drift") or ()
+        return rows
+
+    # ---------------------------------------------------------------- findings
+
+    def _strangers(self) -> list[Json]:
+        """Return who uses the clear listeners that a verification watched, where somebody but its clients does."""
+        scene = self._scene
+        watched = {name: parse_watch(row) for name, row in self._standing.seen["watch"].items()}
+        listeners = {(pair.server, pair.listener.name) for pair in scene.model.pairs if not pair.blocked}
+        found = []
+        for server, name in sorted(listeners, key=lambda row: (row[0].name, row[1])):
+            listener = listener_id(server, name)
+            hold = strangers(scene, server, [name], watched) if listener in watched else None
+            if hold is not None and hold.evidence.fault == "stranger":
+                found.append(finding(listener, hold.evidence, status="waiting"))
+        return found
+
+    def _drift(self) -> list[Json]:
+        """Return each file of installed material that is not as it was installed."""
+        return [
+            finding(name, fails("presented", "files as installed", sentence, "drift"))
+            for name, seen in sorted(self._scene.instances.items())
+            for sentence in seen.drift.values()
         ]
-    return found
+
+    def _overdue(self) -> list[Json]:
+        """Return each decision not to protect a connection whose time is over."""
+        found = {}
+        for pair in self._scene.model.pairs:
+            until = pair.connection.until
+            if not pair.connection.secure and until and until < _iso(self._now)[:10]:
+                expected = "a decision not to protect it that is in force"
+                seen = "the one of %s ended on %s" % (pair.connection.approver, until)
+                evidence = fails("plain", expected, seen, "blocked", todo="decide anew, or take secure: false away")
+                found[pair.connection.name] = finding(pair.connection.name, evidence, status="waiting")
+        return list(found.values())
 
 
-def _strangers(standing: Standing) -> list[Json]:
-    """Return who uses the clear listeners that a verification watched, where somebody but its clients does."""
-    scene, watched = standing.scene, standing.seen.get("watch") or {}
-    listeners = {(pair.server, pair.listener.name) for pair in scene.model.pairs if not pair.blocked}
+def finding(instance: str, evidence: Evidence, *, status: str = "failed") -> Json:
+    """Return a finding that is of no pair; ``instance`` says of what it is."""
+    return {
+        "pair": None,
+        "instance": instance,
+        "status": status,
+        "gate": evidence.gate,
+        "expected": evidence.expected,
+        "seen": evidence.seen,
+        "todo": evidence.todo or None,
+    }
+
+
+def trouble(of: str, error: TlsError | str, *, expected: str, fault: Fault = "failed") -> Json:
+    """Return the finding that something of the run itself went wrong."""
+    return finding(of, fails("reach", expected, str(error), fault))
+
+
+def _findings_of(rows: t.Iterable[Json]) -> list[Json]:
+    """Return why each pair is not done."""
     found = []
-    for server, name in sorted(listeners, key=lambda row: (row[0].name, row[1])):
-        listener = listener_id(server, name)
-        hold = strangers(scene, server, [name], watched) if listener in watched else None
-        if hold is not None and "no enumerated client" in hold.evidence.seen:
-            row = {"gate": "enforced", "expected": hold.evidence.expected, "seen": hold.evidence.seen}
-            found.append({"pair": None, "instance": listener, "status": "waiting", **row, "todo": hold.evidence.todo})
+    for row in rows:
+        if row["status"] != "done" and row["evidence"]:
+            why = row["evidence"][-1]
+            seen = {name: why[name] for name in ("gate", "expected", "seen")}
+            found.append({"pair": row["id"], "instance": None, "status": row["status"], **seen, "todo": row["todo"]})
     return found
 
 
-def record(standing: Standing, report: Json) -> None:
-    """Write what was reached to the ledger; what nobody could look at stays as it was."""
-    if standing.scene.check_mode:
+def _recalled(view: View, recorded: Recorded | None) -> tuple[str, tuple[Evidence, ...], Said]:
+    """Return stage, evidence and status as the ledger has them."""
+    if view.status == "blocked":
+        return view.stage, (), ("blocked", view.why)
+    if recorded is None:
+        never = fails("plain", "a run that looked", "none has looked at it", "held", todo="run connsec.tls.rollout")
+        return "plain", (), ("waiting", never)
+    evidence = tuple(evidence_from_json(item) for item in recorded["evidence"])
+    stage, status = str(recorded["stage"]), str(recorded["status"])
+    if status == "moving":
+        todo = "run connsec.tls.rollout"
+        return stage, evidence, ("waiting", fails(stage, "a run that ended", "the last was cut off", "held", todo=todo))
+    against = next((item for item in reversed(evidence) if not item.holds), None)
+    return stage, evidence, (status, None if status == "done" else against)
+
+
+def _not_in_check_mode(view: View) -> Evidence:
+    seen = "not observable in check mode: it would be done"
+    return fails(view.evidence[-1].gate, "the run itself", seen, "held", todo="run it without --check")
+
+
+def _still(view: View) -> Evidence:
+    """Return that a pair is still on TLS although nothing that hosts keep was left to take back."""
+    expected, seen = "it is back to plaintext", "it is still %s, and no host keeps what was there before" % view.stage
+    return fails(view.stage, expected, seen, "failed", todo="take it back by hand (docs/hosts.md)")
+
+
+def _unprotected(pair: Pair) -> Json | None:
+    """Return the decision not to protect the pair's connection; None if there is none."""
+    connection = pair.connection
+    if connection.secure:
+        return None
+    return {"reason": connection.reason, "approver": connection.approver, "until": connection.until}
+
+
+def _account(scene: Scene, instance: Instance) -> str | None:
+    """Return the account that the identity's key belongs to: as installed, else as wanted."""
+    key = scene.seen(instance).files.get("key.pem") or {}
+    return key.get("owner") or scene.kinds[instance.name].account
+
+
+# -------------------------------------------------------------------- keeping it
+
+
+def record(standing: Standing, report: Json, *, now: float) -> None:
+    """Write what was reached to the ledger; what nobody could look at stays as it was.
+
+    Raises:
+        StoreError: the ledger cannot be written.
+    """
+    scene = standing.scene
+    if scene.check_mode or not scene.looked:
         return
-    rows = {}
+    rows: dict[bool, dict[str, Json]] = {True: {}, False: {}}
     for row in report["connections"]:
-        pair = standing.scene.model.pair(row["id"])
-        if pair.blocked or row["id"] not in standing.plan["observed"] or standing.scene.remembered is not None:
+        pair = scene.model.pair(row["id"])
+        if pair.blocked or pair.id not in standing.plan["observed"]:
             continue
-        evidence = examine(standing.scene, pair)
-        if evidence[-1].fault in ("unreachable", "unseen"):
+        if examine(scene, pair)[-1].fault in ("unreachable", "unseen"):
             continue
-        if report["run"]["goal"] == "verify":
-            continue
-        rows[row["id"]] = {
-            "stage": stage_of(evidence),
-            "status": row["status"],
-            "evidence": [vars(item) for item in evidence],
-        }
-    Ledger(standing.fleet.paths.ledger).record(rows, operator=getpass.getuser(), now=time.time())
+        back = standing.plan["goal"] == "rollback" and pair.id in standing.ask.scope
+        rows[back][pair.id] = {name: row[name] for name in ("stage", "status", "evidence")}
+    ledger = Ledger(standing.fleet.paths.ledger)
+    for back, found in rows.items():
+        ledger.record(found, operator=getpass.getuser(), now=now, back=back)
 
 
 def write(report: Json, directory: str) -> None:
-    """Write ``report.json`` and ``report.html`` into a folder, both whole or not at all."""
+    """Write ``report.json`` and ``report.html`` into a folder, both whole or not at all.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
     folder = Folder(os.path.abspath(directory))
     folder.make()
     batch = Batch()

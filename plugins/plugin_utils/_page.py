@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as one self-contained page: no script, nothing from elsewhere, every text escaped; private to this collection."""
+"""The report as one self-contained page: no script, nothing from elsewhere; private to this collection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import hashlib
 import typing as t
 from collections import Counter
 
-from ._drawing import SIGNS, STAGES, STATUSES, Row, bar, draw
+from ._drawing import SIGNS, STAGES, STATUSES, Row, draw, progress
 from ._markup import Markup, element, joined
 from ._page_style import STYLE
 
@@ -104,7 +104,7 @@ def _summary(rows: t.Sequence[Row], identities: t.Sequence[Row], now: datetime.d
             [element("div", element("dt", name), element("dd", figure), class_=kind) for name, figure, kind in figures],
             class_="counts",
         ),
-        bar(stages),
+        progress(stages),
         element("ul", [_legend(stage, stages[stage]) for stage in reversed(STAGES) if stages[stage]], class_="legend"),
         class_="summary",
     )
@@ -334,6 +334,7 @@ def _identities(identities: t.Sequence[Row], now: datetime.datetime) -> Markup |
             element("thead", element("tr", [element("th", head, scope="col") for head in heads])),
             element("tbody", [_identity(row, now) for row in rows]),
         ),
+        class_="identities",
     )
 
 
@@ -356,7 +357,7 @@ def _identity(row: Row, now: datetime.datetime) -> Markup:
             element("div", element("div", row["host"]), element("div", row.get("path"), class_="small id")),
             data_label="Host",
         ),
-        element("td", row.get("owner") or "", data_label="Owner"),
+        element("td", row.get("owner") or "\N{EN DASH}", data_label="Owner"),
         element("td", row.get("issuer") or "", data_label="Issuer"),
         element("td", element("span", row.get("serial") or "", class_="id small"), data_label="Serial"),
         element("td", _expiry(row.get("expires"), now), data_label="Expires", class_="number"),
@@ -393,8 +394,8 @@ def _foot(report: t.Mapping[str, t.Any]) -> Markup:
         element("p", "Hosts that did not answer: ", ", ".join(sorted(lost)), ".") if lost else None,
         element(
             "p",
-            "A pair is a client instance and the listener of a server instance that it dials. A gate looks; it never believes a task. "
-            "Unexercised: seen in a probe or read back, not on live traffic.",
+            "A pair is a client instance and the listener of a server instance that it dials. A gate looks; it never"
+            " believes a task. Unexercised: seen in a probe or read back, not on live traffic.",
         ),
         element("p", "connsec.tls, report version %d, generated %s" % (report["version"], report["generated_at"])),
     )

@@ -10,6 +10,7 @@ import pickle
 import threading
 import typing as t
 
+from ..module_utils._core._errors import TlsError
 from ._folder import StoreError
 
 _T = t.TypeVar("_T")
@@ -58,8 +59,10 @@ def _start(work: t.Callable[[int], _T], share: range) -> tuple[int, int]:
         os.close(reading)
         try:
             answer: t.Any = {index: work(index) for index in share}
+        except TlsError as error:
+            answer = str(error)
         except Exception as error:
-            answer = "%s: %s" % (type(error).__name__, error)
+            answer = "a signing process failed (%s: %s), so nothing was published" % (type(error).__name__, error)
         with os.fdopen(writing, "wb") as out:
             pickle.dump(answer, out, protocol=pickle.HIGHEST_PROTOCOL)
     finally:
@@ -73,5 +76,5 @@ def _results_from(pipe: int) -> dict[int, t.Any]:
         raise StoreError("a signing process died; the machine may be out of memory, so nothing was published")
     answer = pickle.loads(data)  # our own child wrote it
     if isinstance(answer, str):
-        raise StoreError("a signing process failed (%s), so nothing was published" % answer)
+        raise StoreError(answer)
     return t.cast("dict[int, t.Any]", answer)

@@ -17,6 +17,9 @@ import os
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from ._der import octets, sequence
+from ._library import allowed_by_openssl
+
 ROUNDS = 1
 LEAST_PASSWORD = 43  # base64 of 256 bits
 
@@ -36,28 +39,13 @@ def encrypted(private_key_info: bytes, *, password: bytes) -> bytes:
     if len(password) < LEAST_PASSWORD:
         raise ValueError("a password that somebody could guess needs many rounds; this is for derived ones")
     salt, vector = os.urandom(16), os.urandom(16)
-    key = hashlib.pbkdf2_hmac("sha256", password, salt, ROUNDS, 32)
+    with allowed_by_openssl("PBKDF2 with one round"):
+        key = hashlib.pbkdf2_hmac("sha256", password, salt, ROUNDS, 32)
     padder, encryptor = PKCS7(128).padder(), Cipher(algorithms.AES(key), modes.CBC(vector)).encryptor()
     sealed = encryptor.update(padder.update(private_key_info) + padder.finalize()) + encryptor.finalize()
-    derivation = _sequence(_PBKDF2, _sequence(_octets(salt), b"\x02\x01" + bytes([ROUNDS]), _HMAC_SHA256))
-    scheme = _sequence(_PBES2, _sequence(derivation, _sequence(_AES_256_CBC, _octets(vector))))
-    return _armoured(_sequence(scheme, _octets(sealed)))
-
-
-def _sequence(*parts: bytes) -> bytes:
-    return _tagged(0x30, b"".join(parts))
-
-
-def _octets(content: bytes) -> bytes:
-    return _tagged(0x04, content)
-
-
-def _tagged(tag: int, content: bytes) -> bytes:
-    length = len(content)
-    if length < 0x80:
-        return bytes([tag, length]) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(octets)]) + octets + content
+    derivation = sequence(_PBKDF2, sequence(octets(salt), b"\x02\x01" + bytes([ROUNDS]), _HMAC_SHA256))
+    scheme = sequence(_PBES2, sequence(derivation, sequence(_AES_256_CBC, octets(vector))))
+    return _armoured(sequence(scheme, octets(sealed)))
 
 
 def _armoured(der: bytes) -> bytes:

@@ -6,26 +6,37 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import typing as t
 
 from ..module_utils._core._entities import Instance
-from ..module_utils._core._errors import TlsError
-from ..module_utils._core._look import host_request, watch_of
-from ..module_utils._core._plan import Ask, Plan, make_plan, make_rollback
+from ..module_utils._core._holding import variables
+from ..module_utils._core._look import LookPlan, environment_place
+from ..module_utils._core._lost_store import refuse_foreign_store
+from ..module_utils._core._plan import Plan, make_plan, make_rollback
 from ..module_utils._core._scene import Scene
-from ..module_utils._core._stages import rank, variables
+from ..module_utils._core._stages import rank
+from ..module_utils._core._survey import Ask
+from ..module_utils._core._trial import silent_servers
 from . import _run
-from ._ask import allowed_hosts, looks_at_hosts, named_pairs, read_ask, refuse_partial_runs, watch_seconds
+from ._ask import ACTING, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
 from ._fleet import Fleet, gather
-from ._ledger import Ledger
-from ._relay import Json, Looks, ask_to_json, merged, recall, round_to_json
-from ._store import StoreView, inspect, refuse_bad_place
-
-#: What a run can be for.
-GOALS: t.Final = ("plan", "rollout", "verify", "rollback", "report")
-#: Those that change hosts.
-ACTING: t.Final = ("rollout", "rollback")
+from ._library import refuse_old_library
+from ._relay import (
+    Json,
+    Looks,
+    Progress,
+    ask_from_json,
+    ask_to_json,
+    merged,
+    nothing_seen,
+    parts,
+    recall,
+    round_to_json,
+    told,
+)
+from ._store import StoreView, refuse_bad_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +50,11 @@ class Decision:
     store: StoreView
     facts: Json
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is due, neither on hosts nor in the store."""
+        return self.plan.empty and not self.store.changes
+
 
 def prepare(task_vars: t.Mapping[str, t.Any], *, goal: str, strategy: str, check_mode: bool) -> Json:
     """Return the facts from which the fleet is looked at.
@@ -46,33 +62,57 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, goal: str, strategy: str, check
     Raises:
         TlsError: a mistake in the model or the settings, a run that cannot be had, or another run that is under way.
     """
+    refuse_old_library()
     refuse_partial_runs(task_vars, strategy=strategy)
     fleet = gather(task_vars)
     refuse_bad_place(fleet.paths, inventory_directory=fleet.inventory_directory)
-    if goal in ACTING and not check_mode:
-        _run.claim(fleet.paths, at="the plan", what="connsec.tls.%s" % goal, pid=os.getppid())
-    named = named_pairs(task_vars.get("tls_scope"), fleet.model)
-    observed = _with_neighbours(fleet, named)
+    ask = read_ask(task_vars, goal=goal, model=fleet.model)
+    observed = _with_neighbours(fleet, ask.scope)
     looking = goal != "report" and looks_at_hosts(task_vars)
-    if goal in ACTING and not looking:
-        raise TlsError("tls_observe=false plans from the ledger alone; a %s has to look: leave it out" % goal)
-    look = _requests(fleet, observed, thorough=goal == "verify") if looking else {}
-    if goal == "verify":
-        _watch_too(fleet, observed, look, seconds=watch_seconds(task_vars))
-    allowed = allowed_hosts(task_vars)
-    inside = sorted(host for host in look if allowed is None or host in allowed)
+    look = _first_look(fleet, observed, ask, verifying=goal == "verify") if looking else {}
+    if goal in ACTING and not check_mode:
+        at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        _run.claim(fleet.paths, at=at, what="connsec.tls.%s" % goal, pid=os.getppid())
+    inside = [host for host in look if ask.hosts is None or host in ask.hosts]
     plan = {
         "goal": goal,
         "looking": looking,
-        "named": sorted(named) if named is not None else None,
+        "ask": ask_to_json(ask),
         "observed": sorted(observed),
         "hosts": {name: facts.to_json() for name, facts in fleet.hosts.items()},
-        "allowed": sorted(allowed) if allowed is not None else None,
-        "look": {host: look[host] for host in inside},
-        "look_outside": {host: look[host] for host in sorted(look) if host not in inside},
+        "looking_at": sorted(look),
+    }
+    asked = parts(look)
+    shown = {
+        "look": {host: asked[host] for host in inside},
+        "look_outside": {host: asked[host] for host in look if host not in inside},
         "look_hosts": [*inside, "localhost"],
     }
-    return {"tls_plan": plan}
+    return {"tls_run": told({"plan": plan}), "tls_plan": shown}
+
+
+def _with_neighbours(fleet: Fleet, scope: t.Collection[str]) -> set[str]:
+    """Return the pairs to look at: those in scope, and all others that their ends serve or dial in common.
+
+    The other clients of a listener decide on its enforcement, and the other members of a server on a client's switch.
+    """
+    pairs = [pair for pair in fleet.model.pairs if not pair.blocked]
+    listeners = {(pair.server.component, pair.listener.name) for pair in pairs if pair.id in scope}
+    return {pair.id for pair in pairs if (pair.server.component, pair.listener.name) in listeners}
+
+
+def _first_look(fleet: Fleet, observed: t.Collection[str], ask: Ask, *, verifying: bool) -> dict[str, Json]:
+    """Return what each host is asked first. What has been demanded or enforced is tried as its gate tries it."""
+    scene = fleet.scene((), nothing_seen())
+    plan = LookPlan(scene, token="look")
+    for name in sorted(observed):
+        pair = fleet.model.pair(name)
+        stage = scene.recorded.get(name, "plain")
+        plan.dial(pair, thorough=verifying or rank(stage) >= rank("demanded"))
+        plan.see(*pair.ends)
+        if verifying and stage != "enforced":
+            plan.watch(pair.server, pair.listener.name)
+    return plan.requests(watch=ask.watch)
 
 
 def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
@@ -81,75 +121,57 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     Raises:
         TlsError: what was asked for cannot be had.
     """
-    before = recall(task_vars, "tls_plan")
+    before = recall(task_vars)["plan"]
     goal = str(before["goal"])
     fleet = gather(task_vars, known=before["hosts"])
-    hosts = [*before["look"], *before["look_outside"]]
-    looks = Looks(task_vars, token="look")
-    seen = merged({}, looks.gather("tls_observed", hosts, outside="tls_observed_outside"))
-    everyone = fleet.instances(set(before["observed"]))
-    ledger = Ledger(fleet.paths.ledger).pairs()
-    scene = fleet.scene(fleet.view(everyone), everyone, seen, check_mode=check_mode)
-    if not before["looking"]:
-        scene = dataclasses.replace(scene, remembered={name: str(row["stage"]) for name, row in ledger.items()})
-    named = frozenset(before["named"]) if before["named"] is not None else None
-    allowed = frozenset(before["allowed"]) if before["allowed"] is not None else None
-    ask = read_ask(task_vars, goal=goal, scene=scene, named=named, allowed=allowed, ledger=ledger)
+    asked = before["looking_at"]
+    looked = Looks(task_vars).gather("tls_observed", asked, token="look", outside="tls_observed_outside")
+    seen = merged(nothing_seen(), looked)
+    scene = fleet.scene(set(before["observed"]), seen, looked=before["looking"], check_mode=check_mode)
+    ask = ask_from_json(before["ask"])
+    if ask.by_wave and goal in ("plan", "rollout"):
+        ask = dataclasses.replace(ask, scope=next_wave(scene, ask))
+    _refuse_foreign_store(fleet, scene)
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
-    store, wanted = _store_view(fleet, plan)
-    work = plan if goal in ACTING else Plan(views=plan.views, rounds=())
-    facts = {
+    store, needing = _store_view(fleet, plan)
+    work = plan if goal in ACTING else Plan(plan.views, ())
+    carried = {
         **before,
-        "look": {},
-        "look_outside": {},
-        **_material_facts(fleet, scene, work),
-        **_store_facts(fleet, store, wanted, seen, acting=goal == "rollout"),
         "ask": ask_to_json(ask),
         "rounds": [round_to_json(this) for this in work.rounds],
+        "material": {host: list(names) for host, names in work.material.items()},
+        "environment": {host: list(names) for host, names in work.environment.items()},
+    }
+    pki = _pki(fleet, store, needing, scene) if goal == "rollout" else None
+    shown = {
+        "pki": told(pki) if pki else "",
+        **_material_facts(fleet, scene, work, check_mode=check_mode),
+        "rounds": len(work.rounds),
         "step_hosts": _step_hosts(work),
         "result_hosts": "tls_none" if goal == "plan" else ["localhost"],
     }
-    relayed = {"tls_plan": facts, "tls_seen": seen, "tls_state": {"notes": {}, "down": []}}
-    return Decision(goal, ask, plan, scene, store, relayed)
+    run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
+    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown})
 
 
-def _with_neighbours(fleet: Fleet, named: frozenset[str] | None) -> set[str]:
-    """Return the pairs to look at: those in scope, and the others of their listeners, which decide on enforcement."""
-    pairs = [pair for pair in fleet.model.pairs if not pair.blocked]
-    if named is None:
-        return {pair.id for pair in pairs}
-    listeners = {(pair.server.name, pair.listener.name) for pair in pairs if pair.id in named}
-    return {pair.id for pair in pairs if (pair.server.name, pair.listener.name) in listeners}
+def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:
+    """Refuse a store from which nothing that the fleet holds came: nobody would trust what it makes.
 
-
-def _requests(fleet: Fleet, observed: set[str], *, thorough: bool) -> dict[str, Json]:
-    pairs = [pair for pair in fleet.model.pairs if pair.id in observed]
-    instances: dict[str, dict[str, Instance]] = {}
-    probing: dict[str, list[t.Any]] = {}
-    for pair in pairs:
-        probing.setdefault(pair.client.host, []).append(pair)
-        for end in (pair.client, pair.server):
-            instances.setdefault(end.host, {})[end.name] = end
-    scene = fleet.blank_scene()
-    return {
-        host: {
-            **host_request(scene, host, instances=ends.values(), pairs=probing.get(host, ()), thorough=thorough),
-            "token": "look",
-        }
-        for host, ends in sorted(instances.items())
+    Raises:
+        StoreLost: saying which instances hold material of another one.
+    """
+    view = fleet.view(fleet.instances(()))
+    installed = {
+        name: [*(seen.inputs.get("trust") or ()), *filter(None, [seen.inputs.get("root")])]
+        for name, seen in scene.instances.items()
+        if seen.generation and seen.inputs is not None
     }
-
-
-def _watch_too(fleet: Fleet, observed: set[str], look: dict[str, Json], *, seconds: float) -> None:
-    """Have the hosts of servers watch their clear listeners as well, so that a verification finds strangers."""
-    listeners: dict[str, set[tuple[Instance, str]]] = {}
-    for name in observed:
-        pair = fleet.model.pair(name)
-        listeners.setdefault(pair.server.host, set()).add((pair.server, pair.listener.name))
-    scene = fleet.blank_scene()
-    for host, rows in listeners.items():
-        ordered = sorted(rows, key=lambda row: (row[0].name, row[1]))
-        look[host]["watch"] = watch_of(scene, host, listeners=ordered, seconds=seconds)
+    refuse_foreign_store(
+        fleet.paths.authorities,
+        roots=[root for roots in view.trust.values() for root in roots],
+        installed=installed,
+        remembered=[name for name, stage in scene.recorded.items() if rank(stage) >= rank("trusted")],
+    )
 
 
 def _store_view(fleet: Fleet, plan: Plan) -> tuple[StoreView, list[Instance]]:
@@ -160,48 +182,47 @@ def _store_view(fleet: Fleet, plan: Plan) -> tuple[StoreView, list[Instance]]:
         if view.status in ("done", "due", "waiting") and rank(view.goal) >= rank("trusted")
     }
     instances = fleet.instances(active)
-    view = inspect(fleet.paths, fleet.wanted_authorities(), fleet.wanted_identities(instances), now=fleet.now)
-    return view, instances
+    return fleet.view(instances), instances
 
 
-def _store_facts(fleet: Fleet, view: StoreView, instances: list[Instance], seen: Json, *, acting: bool) -> Json:
-    due = bool(view.changes) and bool(instances)
+def _pki(fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene) -> Json | None:
+    """Return the arguments of the task that makes what is due in the store; None if nothing is."""
+    if not (view.changes and instances):
+        return None
     return {
         "store": vars(fleet.paths),
-        "pki_due": acting and due,
-        "authorities": [vars(authority) for authority in fleet.wanted_authorities()],
-        "identities": [
-            {
-                **vars(identity),
-                "names": list(identity.names),
-                "usages": list(identity.usages),
-                "formats": list(identity.formats),
-            }
-            for identity in fleet.wanted_identities(instances)
-        ],
+        "authorities": [vars(authority) for authority in fleet.wishes.authorities()],
+        "identities": [vars(identity) for identity in fleet.wishes.identities(instances)],
         "generations_seen": sorted(
-            {name.rpartition("@")[2] for name, row in seen["instances"].items() if row.get("generation")}
+            {Instance.parse(name).host for name, seen in scene.instances.items() if seen.generation}
         ),
     }
 
 
-def _material_facts(fleet: Fleet, scene: Scene, plan: Plan) -> Json:
+def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool) -> Json:
     """Return, per host, the material and the environment to install, and what to look at in the same round trip."""
-    material: Json = {}
-    for host, names in plan.material.items():
-        instances = [_instance(name) for name in names]
-        material[host] = {
+    look = LookPlan(scene, token="material")
+    look.see(*(Instance.parse(name) for names in plan.material.values() for name in names))
+    requests = {} if check_mode else look.requests()
+    material = {
+        host: {
+            "store": vars(fleet.paths),
             "directory": scene.directories[host],
-            "instances": [_material(scene, instance) for instance in instances],
-            "look": {**host_request(scene, host, instances=instances, pairs=()), "token": "material"},
+            "instances": [_material(scene, Instance.parse(name)) for name in names],
+            "look": requests.get(host),
         }
-    environment: Json = {
-        host: [_environment(scene, _instance(name)) for name in names] for host, names in plan.environment.items()
+        for host, names in plan.material.items()
+    }
+    environment = {
+        host: [_environment(scene, Instance.parse(name)) for name in names] for host, names in plan.environment.items()
     }
     hosts = sorted({*material, *environment})
+    again = LookPlan(scene, token="environment")
+    again.see(*(Instance.parse(name) for names in plan.environment.values() for name in names))
     return {
-        "material": material,
-        "environment": environment,
+        "material": parts(material),
+        "environment": parts(environment),
+        "environment_look": parts({} if check_mode else again.requests()),
         "material_hosts": [*hosts, "localhost"] if hosts else "tls_none",
     }
 
@@ -215,26 +236,27 @@ def _material(scene: Scene, instance: Instance) -> Json:
         "identity": wanted.identity,
         "trust": list(wanted.authorities),
         "formats": list(wanted.formats),
+        "due": bool(wanted.due),
     }
 
 
 def _environment(scene: Scene, instance: Instance) -> Json:
-    asked = {key: value for key, value in scene.kinds[instance.name].environment.items() if key != "variables"}
-    return {**asked, "instance": instance.name, "variables": variables(scene, instance)}
+    kind = scene.kinds[instance.name]
+    return {
+        **(environment_place(kind.environment) or {}),
+        "name": instance.name,
+        "variables": variables(scene, instance),
+        "process": dict(kind.process),
+    }
 
 
 def _step_hosts(plan: Plan) -> t.Any:
     """Return the hosts that work or look in some round; a client's host looks at the servers that it dials."""
-    hosts = set()
     pairs = {view.pair.id: view.pair for view in plan.views}
+    hosts = set()
     for this in plan.rounds:
         for step in this.steps:
             hosts.add(step.instance.host)
-            for name in step.pairs:
-                hosts |= {pairs[name].client.host, pairs[name].server.host}
+            hosts |= {end.host for name in step.pairs for end in pairs[name].ends}
+            hosts |= {pair.client.host for pair in pairs.values() if pair.server == step.instance and not pair.blocked}
     return [*sorted(hosts), "localhost"] if hosts else "tls_none"
-
-
-def _instance(name: str) -> Instance:
-    component, _, host = name.partition("@")
-    return Instance(component, host)

@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rounds of a run: open, choose, judge, and take back; private to this collection.
+"""The rounds of a run: opened, judged, and taken back where a gate says so; private to this collection.
 
 The playbook runs the tasks; the core judges; what stands here asks hosts' variables for what was seen, and tells the
 playbook what to do next, as facts of localhost.
@@ -15,31 +15,40 @@ import re
 import time
 import typing as t
 
-from ..module_utils._core._engine import Hold, Verdict, judge, may_start
+from ..module_utils._core._before import Before, may_start
+from ..module_utils._core._briefing import step_spec
 from ..module_utils._core._entities import Instance, Pair
-from ..module_utils._core._look import host_request, listener_id, settle_rows, watch_of
-from ..module_utils._core._plan import Ask, Round, Step
+from ..module_utils._core._evidence import Fault, fails
+from ..module_utils._core._few import few
+from ..module_utils._core._hold import Hold, refuted
+from ..module_utils._core._look import LookPlan, is_on_tls
+from ..module_utils._core._observed import SeenWatch, parse_watch
 from ..module_utils._core._scene import Scene
-from ..module_utils._core._spec import step_spec
 from ..module_utils._core._stages import examine, stage_of
-from ._fleet import Fleet, gather, plain
+from ..module_utils._core._steps import Round, Step
+from ..module_utils._core._strangers import listener_id
+from ..module_utils._core._survey import Ask
+from ..module_utils._core._trial import judge, silent_servers
+from ._fleet import Fleet, gather
 from ._ledger import Ledger
 from ._relay import (
     Json,
     Looks,
+    OpenRound,
+    Progress,
     ask_from_json,
-    hold_from_json,
-    hold_to_json,
+    evidence_to_json,
     merged,
     recall,
     round_from_json,
-    round_to_json,
-    step_from_json,
-    take,
+    told,
 )
 
 #: What ansible-core 2.19 puts before the message of a module or an action.
 _WRAPPED: t.Final = re.compile(r"^Task failed: (Module failed: |Action failed: )?")
+#: Seconds for which sessions are waited for at most, where ``tls_watch`` is not longer: a client on a busy host takes
+#: its time, and taking its step back for that would be worse than waiting. Who has a session ends the wait.
+_SETTLE: t.Final = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,281 +59,318 @@ class Standing:
     plan: Json
     ask: Ask
     seen: Json
-    state: Json
+    progress: Progress
     scene: Scene
 
-    def at(self, seen: Json) -> Standing:
-        """Return where the run stands with this seen."""
-        scene = dataclasses.replace(self.scene, instances=seen["instances"], probes=seen["probes"], lost=seen["lost"])
-        return dataclasses.replace(self, seen=seen, scene=scene)
+    @property
+    def rounds(self) -> list[Round]:
+        """All rounds of the plan."""
+        return [round_from_json(row) for row in self.plan["rounds"]]
 
-    def noted(
-        self, notes: t.Mapping[str, Hold], *, passed: t.Iterable[str] = (), down: t.Iterable[str] = ()
-    ) -> Standing:
-        """Return where the run stands with these pairs kept back, and those that passed a gate no longer.
+    def at(self, new: Json) -> Standing:
+        """Return where the run stands with something more seen."""
+        seen = merged(self.seen, new)
+        return dataclasses.replace(self, seen=seen, scene=self.fleet.seeing(self.scene, seen))
 
-        The first reason stays: what held a pair back in a later round follows from it.
-        """
-        kept = {name: row for name, row in self.state["notes"].items() if name not in set(passed)}
-        rows = {**{name: hold_to_json(hold) for name, hold in notes.items()}, **kept}
-        state = {**self.state, "notes": rows, "down": sorted({*self.state["down"], *down})}
-        return dataclasses.replace(self, state=state)
+    def noting(self, notes: t.Mapping[str, Hold], **more: t.Iterable[str]) -> Standing:
+        """Return where the run stands with these pairs kept back; see :meth:`Progress.noting`."""
+        return dataclasses.replace(self, progress=self.progress.noting(notes, **more))
 
-    def facts(self, **more: t.Any) -> Json:
+    def facts(self, this: OpenRound | None = None) -> Json:
         """Return the facts of localhost for the tasks that follow."""
-        return {"tls_seen": self.seen, "tls_state": self.state, **more}
+        run: Json = {"plan": self.plan, "seen": self.seen, "progress": self.progress.to_json()}
+        if this is None:
+            return {"tls_run": told(run)}
+        return {"tls_run": told({**run, "round": this.to_json()}), "tls_round": this.shown(self.ask.hosts)}
 
 
-def stand(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Standing:
-    """Return where the run stands, from the facts that its earlier tasks left."""
-    plan, seen, state = (recall(task_vars, name) for name in ("tls_plan", "tls_seen", "tls_state"))
+def stand(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> tuple[Standing, OpenRound | None]:
+    """Return where the run stands, and the round at hand, from what its earlier tasks left."""
+    run = recall(task_vars)
+    plan = run["plan"]
     fleet = gather(task_vars, known=plan["hosts"])
-    everyone = fleet.instances(set(plan["observed"]))
-    scene = fleet.scene(fleet.view(everyone), everyone, seen, check_mode=check_mode)
-    return Standing(fleet, plan, ask_from_json(plan["ask"]), seen, state, scene)
+    scene = fleet.scene(set(plan["observed"]), run["seen"], looked=plan["looking"], check_mode=check_mode)
+    progress = Progress.from_json(run["progress"])
+    standing = Standing(fleet, plan, ask_from_json(plan["ask"]), run["seen"], progress, scene)
+    return standing, OpenRound.from_json(run["round"]) if run.get("round") else None
 
 
 def installed(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> Standing:
-    """Take in what the hosts show after material and environment were installed."""
+    """Take in what the store and the hosts say after material and environment were installed."""
     if standing.scene.check_mode:
         return standing
-    looks = Looks(task_vars, token="material")
-    new = looks.gather("tls_installed", standing.plan["material"])
-    hostvars = task_vars["hostvars"]
-    for host in standing.plan["environment"]:
-        result = plain(hostvars[host].get("tls_environment_set") or {})
-        if result.get("failed") or result.get("unreachable"):
-            new["lost"][host] = "its environment could not be set: %s" % result.get("msg")
-    return standing.at(merged(standing.seen, new))
+    looks = Looks(task_vars)
+    plan = standing.plan
+    made = looks.of("localhost", "tls_made")
+    if not made.get("failed"):
+        standing = standing.at(looks.gather("tls_installed", plan["material"], token="material"))
+    standing = standing.at(looks.gather("tls_environment_seen", plan["environment"], token="environment"))
+    notes: dict[str, Hold] = {}
+    if made.get("failed"):
+        names = {name for names in plan["material"].values() for name in names}
+        notes.update(_without(standing, names, "the store holds what %s need" % few(names), made, "material"))
+    for host in plan["material"]:
+        for name, why in (looks.of(host, "tls_installed").get("failures") or {}).items():
+            expected = "what %s needs is installed" % name
+            notes.update(_without(standing, [name], expected, {"msg": why}, "material"))
+    for host, names in plan["environment"].items():
+        result = looks.of(host, "tls_environment_set")
+        if _has_failed(result):
+            notes.update(_without(standing, names, "%s have their environment" % few(names), result, "environment"))
+    return standing.noting(notes)
 
 
-def open_round(standing: Standing, number: int) -> Json:
-    """Return the round's beginning: the listeners to watch, or at once the steps to start."""
-    this = _round(standing, number)
-    listeners: dict[str, list[tuple[Instance, str]]] = {}
-    for step in this.steps:
-        if step.stage == "enforce" and not step.reverse and _is_worth_watching(standing, step):
-            listeners.setdefault(step.instance.host, []).extend((step.instance, name) for name in step.of)
-    if not listeners:
-        return choose(standing, number, watched={})
-    return {
-        **_closed(number),
-        "watch": {
-            host: {
-                **host_request(standing.scene, host, instances=[server for server, _ in rows], pairs=()),
-                "watch": watch_of(standing.scene, host, listeners=rows, seconds=standing.ask.watch),
-                "token": "watch-%d" % number,
-            }
-            for host, rows in sorted(listeners.items())
-        },
-    }
+def _without(
+    standing: Standing, names: t.Collection[str], expected: str, result: Json, fault: Fault
+) -> dict[str, Hold]:
+    """Return that the pairs of these instances do not go on, for a task failed that prepares them."""
+    hold = refuted(fails("presented", expected, words_of(result.get("msg")), fault))
+    pairs = (pair for pair in standing.scene.model.pairs if not pair.blocked)
+    return {pair.id: hold for pair in pairs if {end.name for end in pair.ends} & set(names)}
 
 
-def _is_worth_watching(standing: Standing, step: Step) -> bool:
-    """Return whether strangers are all that could still hold the step back."""
-    quiet: Json = {listener_id(step.instance, name): {"peers": []} for name in step.of}
-    hold = may_start(standing.scene, standing.ask, step, down=standing.state["down"], watched=quiet)
-    return hold is None and not standing.scene.check_mode
+# ---------------------------------------------------------------- opening
 
 
-def _closed(number: int) -> Json:
-    """Return a round in which nothing happens."""
-    return {
-        "number": number,
-        "watch": {},
-        "steps": {},
-        "slots": 0,
-        "look": {},
-        "look_outside": {},
-        "reverse": {},
-        "look_again": {},
-        "started": [],
-        "notes": {},
-    }
+def open_round(standing: Standing, number: int, *, watched: t.Mapping[str, t.Any]) -> tuple[Standing, OpenRound]:
+    """Return the next round, from this number on, in which something may start; what is held on the way is noted.
+
+    Where listeners of it have to be watched first and were not, the round says which, and nothing of it starts yet.
+    Those of the rounds that follow are watched along with them, for they come next if this one is held.
+
+    Args:
+        standing: where the run stands.
+        number: of the first round to open.
+        watched: what has just been watched, by listener, as observed.
+    """
+    rounds = standing.rounds
+    for at in range(number, len(rounds)):
+        if not standing.scene.check_mode:
+            watch = _watch_first(standing, at, watched)
+            if watch:
+                return standing, OpenRound(at, watch=watch)
+        started, holds = _choose(standing, rounds[at], watched)
+        standing = _record(standing.noting(holds), holds)
+        if started:
+            following = rounds[at + 1] if at + 1 < len(rounds) else None
+            return standing, _opened(standing, at, rounds[at], started, following)
+    return standing, OpenRound(len(rounds))
 
 
-def after_watch(standing: Standing, task_vars: t.Mapping[str, t.Any], this_round: Json) -> tuple[Standing, Json]:
+def after_watch(standing: Standing, task_vars: t.Mapping[str, t.Any], this: OpenRound) -> tuple[Standing, OpenRound]:
     """Take in what the watch saw and return the steps to start."""
-    number = int(this_round["number"])
-    looks = Looks(task_vars, token="watch-%d" % number)
-    new = looks.gather("tls_watched", this_round["watch"])
-    standing = standing.at(merged(standing.seen, new))
-    return standing, choose(standing, number, watched=new["watch"])
+    new = Looks(task_vars).gather("tls_watched", this.watch, token="watch-%d" % this.number)
+    # one whose watch gave no answer counts as watched by nobody, which holds its step; it is not asked again
+    asked = _closing(standing, standing.rounds[this.number :])
+    silent = {listener_id(*row): {"unreadable": "its host did not answer"} for row in asked}
+    demands: Json = {step.target: {} for step in standing.rounds[this.number].steps}
+    return open_round(standing.at(new), this.number, watched={**silent, **demands, **new["watch"]})
 
 
-def choose(standing: Standing, number: int, *, watched: t.Mapping[str, t.Any]) -> Json:
-    """Return the steps of the round that may start, and what to look at after them."""
-    this = _round(standing, number)
-    holds: dict[str, Hold] = {}
-    started = []
+def _watch_first(standing: Standing, number: int, watched: t.Mapping[str, t.Any]) -> dict[str, Json]:
+    """Return what hosts watch before a round may start; nothing if all of that was seen, or would not help.
+
+    A clear listener is watched for strangers. A client that connects now and then is watched presenting its
+    certificate.
+    """
+    rounds, scene = standing.rounds, standing.scene
+    this, plan = rounds[number], LookPlan(scene, token="watch-%d" % number)
+    unwatched = any(listener_id(*row) not in watched for row in _closing(standing, rounds[number : number + 1]))
+    if unwatched and _is_worth_watching(standing, this):
+        for server, listener in _closing(standing, rounds[number:]):
+            plan.see(server)
+            plan.watch(server, listener)
+        return plan.requests(watch=standing.ask.watch)
+    before = Before(scene, standing.ask, this, standing.progress.down)
     for step in this.steps:
-        hold = may_start(standing.scene, standing.ask, step, down=standing.state["down"], watched=watched)
-        if hold is None:
-            started.append(step)
-        else:
-            holds.update(dict.fromkeys(step.pairs, hold))
+        hold = may_start(before, step) if step.stage == "demand" and step.target not in watched else None
+        if hold is not None and hold.evidence.fault == "unexercised":
+            plan.see(step.instance)
+            for pair in _pairs(scene, step):
+                plan.settle(pair)
+            for name in step.of:  # so that sessions are listed only after clients were seen
+                plan.watch(step.instance, name)
+    seconds = max(standing.ask.watch, _SETTLE)
+    return plan.requests(watch=seconds, settle=seconds)
+
+
+def _closing(standing: Standing, rounds: t.Iterable[Round]) -> list[tuple[Instance, str]]:
+    """Return the clear listeners that the steps of these rounds would close, as far as their hosts answer."""
+    steps = (step for this in rounds for step in this.steps if step.stage == "enforce" and not step.reverse)
+    return [(s.instance, name) for s in steps if s.instance.host not in standing.scene.lost for name in s.of]
+
+
+def _is_worth_watching(standing: Standing, this: Round) -> bool:
+    """Return whether strangers are all that could still hold a step of the round back."""
+    quiet = {listener_id(step.instance, name): SeenWatch() for step in this.steps for name in step.of}
+    before = Before(standing.scene, standing.ask, this, standing.progress.down, quiet)
+    return any(may_start(before, step) is None for step in this.steps)
+
+
+def _choose(
+    standing: Standing, this: Round, watched: t.Mapping[str, t.Any]
+) -> tuple[tuple[Step, ...], dict[str, Hold]]:
+    """Return the steps of the round that may start, and what holds the pairs of the others."""
+    peers = {name: parse_watch(row) for name, row in watched.items()}
+    before = Before(standing.scene, standing.ask, this, standing.progress.down, peers)
+    held = {step: may_start(before, step) for step in this.steps}
+    holds = {
+        pair.id: hold.for_pair(pair) for step, hold in held.items() if hold for pair in _pairs(standing.scene, step)
+    }
     if this.together and holds:
-        reason = next(iter(holds.values()))
-        holds.update({name: reason for step in this.steps for name in step.pairs})
-        started = []
-    if not started:
-        return {**_closed(number), "notes": {name: hold_to_json(hold) for name, hold in holds.items()}}
-    steps = _specs(standing, this, started, number)
-    look = {} if standing.scene.check_mode else _looks(standing, this, started, steps, token="round-%d" % number)
-    outside = {host for host in look if standing.ask.hosts is not None and host not in standing.ask.hosts}
-    return {
-        **_closed(number),
-        "steps": steps,
-        "slots": max(len(rows) for rows in steps.values()),
-        "look": {host: request for host, request in look.items() if host not in outside},
-        "look_outside": {host: look[host] for host in sorted(outside)},
-        "started": round_to_json(dataclasses.replace(this, steps=tuple(started)))["steps"],
-        "notes": {name: hold_to_json(hold) for name, hold in holds.items()},
-    }
+        common = next(iter(holds.values()))
+        return (), {name: holds.get(name, common) for step in this.steps for name in step.pairs}
+    return tuple(step for step, hold in held.items() if hold is None), holds
 
 
-def _specs(standing: Standing, this: Round, started: t.Sequence[Step], number: int) -> dict[str, list[Json]]:
-    """Return each host's steps; a host with a single one looks in the same round trip."""
-    steps: dict[str, list[Json]] = {}
-    by_host: dict[str, list[Step]] = {}
+def _opened(
+    standing: Standing, number: int, this: Round, started: tuple[Step, ...], following: Round | None
+) -> OpenRound:
+    """Return the round with what each host does and looks at."""
+    scene = standing.scene
+    specs: dict[str, list[Json]] = {}
     for step in started:
-        by_host.setdefault(step.instance.host, []).append(step)
-    for host, mine in sorted(by_host.items()):
-        steps[host] = [step_spec(standing.scene, step) for step in mine]
-        if len(mine) == 1 and not this.together and not standing.scene.check_mode:
-            steps[host][0]["look"] = _look_of_step(standing, mine[0], token="round-%d" % number)
-    return steps
-
-
-def _look_of_step(standing: Standing, step: Step, *, token: str) -> Json:
-    pairs = _pairs(standing, step) if step.stage == "connect" else []
-    request = host_request(standing.scene, step.instance.host, instances=[step.instance], pairs=pairs)
-    if step.stage == "connect" and not step.reverse:
-        request["settle"] = settle_rows(
-            standing.scene, pairs, host=step.instance.host, seconds=max(standing.ask.watch, 1.0)
-        )
-    return {**request, "token": token}
-
-
-def _looks(
-    standing: Standing, this: Round, started: t.Sequence[Step], steps: t.Mapping[str, list[Json]], *, token: str
-) -> dict[str, Json]:
-    """Return who looks after the steps: the clients' hosts, and servers that list their sessions."""
-    alone = {host for host, rows in steps.items() if "look" in rows[0]}
-    wanted_pairs: dict[str, dict[str, Pair]] = {}
-    wanted_ends: dict[str, dict[str, Instance]] = {}
+        specs.setdefault(step.instance.host, []).append(step_spec(scene, step).to_json())
+    edits = {host: rows for host, rows in specs.items() if any(row["state"] == "tasks" for row in rows)}
+    steps = {host: rows for host, rows in specs.items() if host not in edits}
+    opened = OpenRound(number, started, steps, edits)
+    if scene.check_mode:
+        return opened
+    here, there = LookPlan(scene, token=opened.token), LookPlan(scene, token=opened.token)
+    at_once = set() if this.together else set(steps)
+    thorough = this.phase in ("demand", "enforce", "flip") and not started[0].reverse
     for step in started:
-        for pair in _pairs(standing, step):
-            done = step.stage == "connect" and step.instance.host in alone and not this.together
-            if not done:
-                wanted_pairs.setdefault(pair.client.host, {})[pair.id] = pair
-            if step.stage in ("connect", "enforce", "demand") and standing.scene.kinds[pair.server.name].sessions:
-                wanted_ends.setdefault(pair.server.host, {})[pair.server.name] = pair.server
-        if step.instance.host not in alone:
-            wanted_ends.setdefault(step.instance.host, {})[step.instance.name] = step.instance
-    return {
-        host: {
-            **host_request(
-                standing.scene,
-                host,
-                instances=wanted_ends.get(host, {}).values(),
-                pairs=wanted_pairs.get(host, {}).values(),
-                thorough=this.phase in ("enforce", "flip") and not any(step.reverse for step in started),
-            ),
-            "settle": settle_rows(
-                standing.scene, wanted_pairs.get(host, {}).values(), host=host, seconds=max(standing.ask.watch, 1.0)
-            )
-            if this.phase in ("connect", "flip")
-            else [],
-            "token": token,
-        }
-        for host in sorted({*wanted_pairs, *wanted_ends})
-        if host not in standing.scene.lost
-    }
+        _look_after(scene, step, here if step.instance.host in at_once else there, there, thorough=thorough)
+    for server, listener in _closing(standing, [following] if following else []):
+        there.watch(server, listener)
+    seconds = {"watch": standing.ask.watch, "settle": max(standing.ask.watch, _SETTLE)}
+    return dataclasses.replace(opened, stepping=here.requests(**seconds), look=there.requests(**seconds))
 
 
-def judge_round(standing: Standing, task_vars: t.Mapping[str, t.Any], this_round: Json) -> tuple[Standing, Json]:
-    """Judge the steps of the round by what was seen, and return what has to be taken back."""
-    held = {name: hold_from_json(row) for name, row in this_round["notes"].items()}
-    if not this_round["started"] or standing.scene.check_mode:
-        return _record(standing.noted(held), held), this_round
-    number = int(this_round["number"])
-    this = dataclasses.replace(
-        _round(standing, number), steps=tuple(step_from_json(row) for row in this_round["started"])
-    )
-    failures = _failures(task_vars, this.steps)
-    after = standing.at(merged(standing.seen, _answers(task_vars, this_round, this, failures)))
-    verdict = judge(after.scene, standing.scene, this, started=this.steps, failures=failures)
-    failed = {step.instance.name for step, _ in verdict.reverse}
-    moved = {name for step in this.steps for name in step.pairs}
-    passed = moved - set(verdict.notes)
-    after = after.noted({**held, **verdict.notes}, passed=passed, down={*verdict.down, *failed})
-    return _record(after, moved), {**this_round, **_taking_back(after, verdict, number)}
+def _look_after(scene: Scene, step: Step, here: LookPlan, there: LookPlan, *, thorough: bool) -> None:
+    """Add what has to be looked at after a step.
+
+    Args:
+        scene: what is known.
+        step: the step.
+        here: what the step's own host looks at; in the round trip of the step, where that can be.
+        there: what is looked at afterwards.
+        thorough: whether what has to be refused is tried.
+    """
+    here.see(step.instance)
+    for pair in _pairs(scene, step):
+        if step.stage == "connect" and not step.reverse:
+            second = scene.shape(pair) == "second_listener"
+            (here if second else there).dial(pair)
+            (here if second else there).settle(pair)
+            if scene.kinds[pair.server.name].sessions:
+                there.see(pair.server)
+            continue
+        there.dial(pair, thorough=thorough)
+        if not step.reverse and is_on_tls(scene, pair):
+            there.settle(pair)
+            there.see(*(end for end in pair.ends if end != step.instance))
+    for pair in scene.served(step.instance):  # what it serves besides has to answer as before
+        if pair.id not in step.pairs:
+            there.dial(pair)
 
 
-def _answers(task_vars: t.Mapping[str, t.Any], this_round: Json, this: Round, failures: t.Mapping[str, str]) -> Json:
-    """Return what the hosts showed after their steps; one whose step failed is judged by that, not held to be lost."""
-    token = "round-%d" % this_round["number"]
-    looks = Looks(task_vars, token=token)
-    new = looks.gather("tls_looked", [*this_round["look"], *this_round["look_outside"]], outside="tls_looked_outside")
-    failed = {step.instance.host for step in this.steps if step.target in failures}
-    for host, rows in this_round["steps"].items():
-        if "look" in rows[0] and host not in failed:
-            take(new, host, plain(task_vars["hostvars"][host].get("tls_finished") or {}), token=token)
-    return new
+# ---------------------------------------------------------------- judging
 
 
-def _failures(task_vars: t.Mapping[str, t.Any], steps: t.Sequence[Step]) -> dict[str, str]:
-    found = {}
+def judge_round(standing: Standing, task_vars: t.Mapping[str, t.Any], this: OpenRound) -> tuple[Standing, OpenRound]:
+    """Judge the steps of the round by what was seen; return what has to be taken back, or else the next round."""
+    if standing.scene.check_mode or not this.started:
+        return open_round(standing, this.number + 1, watched={})
+    looks = Looks(task_vars)
+    failures = _failures(looks, this.started)
+    new = _answers(looks, this, failures)
+    after = standing.at(new)
+    of = standing.rounds[this.number]
+    verdict = judge(after.scene, standing.scene, of, started=this.started, failures=failures)
+    moved = {name for step in this.started for name in step.pairs}
+    after = after.noting(verdict.notes, passed=moved - set(verdict.notes), down=verdict.down)
+    kept = tuple(sorted(verdict.notes))
+    if verdict.reverse:
+        taking = _taking_back(after, verdict.reverse, this)
+        return _record(after, moved), dataclasses.replace(taking, watched=new["watch"], kept=kept)
+    opened, following = open_round(_record(after, moved), this.number + 1, watched=new["watch"])
+    return opened, dataclasses.replace(following, kept=kept)
+
+
+def _answers(looks: Looks, this: OpenRound, failures: t.Mapping[str, str]) -> Json:
+    """Return what the hosts showed after their steps.
+
+    A host that looked while it did its steps may look once more for another's: the later look has the last word. One
+    whose step failed is judged by that, and not held to be lost.
+    """
+    late = looks.gather("tls_looked", this.look, token=this.token, outside="tls_looked_outside")
+    early = looks.gather("tls_stepped", this.stepping, token=this.token)
+    failed = {Instance.parse(target.split()[-1]).host for target in failures}
+    early["lost"] = {host: why for host, why in early["lost"].items() if host not in failed}
+    return merged(early, late)
+
+
+def _failures(looks: Looks, steps: t.Iterable[Step]) -> dict[str, str]:
+    """Return what the steps that failed said, by target."""
+    found: dict[str, str] = {}
     for step in steps:
-        said = plain(task_vars["hostvars"][step.instance.host].get("tls_failures") or {})
+        host = step.instance.host
+        said = {**(looks.of(host, "tls_stepped").get("failures") or {}), **looks.of(host, "tls_failures")}
         if step.target in said:
-            found[step.target] = _WRAPPED.sub("", str(said[step.target])).strip()
+            found[step.target] = words_of(said[step.target])
     return found
 
 
-def _taking_back(standing: Standing, verdict: Verdict, number: int) -> Json:
+def words_of(message: t.Any) -> str:
+    return _WRAPPED.sub("", str(message)).strip()
+
+
+# ---------------------------------------------------------------- taking back
+
+
+def _taking_back(standing: Standing, steps: t.Iterable[Step], this: OpenRound) -> OpenRound:
+    scene = standing.scene
     reverse: dict[str, list[Json]] = {}
-    ends: dict[str, dict[str, Instance]] = {}
-    pairs: dict[str, dict[str, Pair]] = {}
-    for step, _evidence in reversed(verdict.reverse):
-        back = dataclasses.replace(step, reverse=True)
-        reverse.setdefault(step.instance.host, []).append(step_spec(standing.scene, back))
-        ends.setdefault(step.instance.host, {})[step.instance.name] = step.instance
-        for pair in _pairs(standing, step):
-            pairs.setdefault(pair.client.host, {})[pair.id] = pair
-    again = {
-        host: {
-            **host_request(
-                standing.scene, host, instances=ends.get(host, {}).values(), pairs=pairs.get(host, {}).values()
-            ),
-            "token": "again-%d" % number,
-        }
-        for host in sorted({*ends, *pairs})
-        if host not in standing.scene.lost and (standing.ask.hosts is None or host in standing.ask.hosts)
-    }
-    return {"reverse": reverse, "look_again": again}
+    again = LookPlan(scene, token="again-%d" % this.number)
+    for step in steps:
+        reverse.setdefault(step.instance.host, []).append(step_spec(scene, step.reversed(), own=True).to_json())
+        again.see(step.instance)
+        for pair in (*_pairs(scene, step), *scene.served(step.instance)):
+            again.dial(pair)
+    return dataclasses.replace(this, reverse=reverse, again=again.requests())
 
 
-def after_reverse(standing: Standing, task_vars: t.Mapping[str, t.Any], this_round: Json) -> Standing:
-    """Take in what the hosts show after steps were taken back, and what a refused reverse said."""
-    looks = Looks(task_vars, token="again-%d" % this_round["number"])
-    new = looks.gather("tls_looked_again", this_round["look_again"])
-    standing = standing.at(merged(standing.seen, new))
-    refused = {}
-    for host, rows in this_round["reverse"].items():
-        results = plain(task_vars["hostvars"][host].get("tls_reversed") or {}).get("results") or []
-        for row, result in zip(rows, results, strict=False):
-            if result.get("failed") or result.get("unreachable"):
-                refused.update(dict.fromkeys(row["pairs"], _WRAPPED.sub("", str(result.get("msg")))))
+def after_reverse(standing: Standing, task_vars: t.Mapping[str, t.Any], this: OpenRound) -> tuple[Standing, OpenRound]:
+    """Take in what the hosts show after steps were taken back, and what a refused reverse said; open the next round."""
+    looks = Looks(task_vars)
+    outside = set() if standing.ask.hosts is None else set(this.again) - standing.ask.hosts
+    standing = standing.at(looks.gather("tls_looked_again", set(this.again) - outside, token="again-%d" % this.number))
+    notes: dict[str, Hold] = {}
+    for host, rows in this.reverse.items():
+        result = looks.of(host, "tls_reversed")
+        said = result.get("failures") or {}
+        for row in rows:
+            why = said.get(row["target"]) or (None if said or not _has_failed(result) else result.get("msg"))
+            if why:
+                notes.update(_could_not_go_back(standing, row["pairs"], words_of(why)))
+    down = silent_servers(standing.scene) & {row["instance"] for rows in this.reverse.values() for row in rows}
+    standing = standing.noting(notes, passed=notes, down=down)
+    moved = {name for rows in this.reverse.values() for row in rows for name in row["pairs"]}
+    return open_round(_record(standing, moved), this.number + 1, watched=this.watched)
+
+
+def _has_failed(result: Json) -> bool:
+    return bool(result.get("failed") or result.get("unreachable"))
+
+
+def _could_not_go_back(standing: Standing, pairs: t.Iterable[str], why: str) -> dict[str, Hold]:
     notes = {}
-    for name, said in refused.items():
-        hold = hold_from_json(standing.state["notes"][name])
-        seen = "%s; and it could not be taken back: %s" % (hold.evidence.seen, said)
-        notes[name] = Hold(dataclasses.replace(hold.evidence, seen=seen), waiting=False)
-    standing = standing.noted(notes, passed=notes)
-    moved = {name for rows in this_round["reverse"].values() for row in rows for name in row["pairs"]}
-    return _record(standing, moved)
+    for name in pairs:
+        evidence = standing.progress.notes[name].evidence
+        seen = "%s; and it could not be taken back: %s" % (evidence.seen, why)
+        notes[name] = Hold(dataclasses.replace(evidence, seen=seen), waiting=False)
+    return notes
 
 
 def _record(standing: Standing, pair_ids: t.Iterable[str]) -> Standing:
@@ -334,20 +380,16 @@ def _record(standing: Standing, pair_ids: t.Iterable[str]) -> Standing:
     rows = {}
     for name in pair_ids:
         evidence = examine(standing.scene, standing.scene.model.pair(name))
-        if evidence[-1].fault in ("unreachable", "unseen"):
-            continue
-        rows[name] = {
-            "stage": stage_of(evidence),
-            "status": "moving",
-            "evidence": [vars(item) for item in evidence],
-        }
-    Ledger(standing.fleet.paths.ledger).record_stages(rows, operator=getpass.getuser(), now=time.time())
+        if evidence[-1].fault not in ("unreachable", "unseen"):
+            rows[name] = {
+                "stage": stage_of(evidence),
+                "status": "moving",
+                "evidence": [evidence_to_json(item) for item in evidence],
+            }
+    back = standing.plan["goal"] == "rollback"
+    Ledger(standing.fleet.paths.ledger).record_stages(rows, operator=getpass.getuser(), now=time.time(), back=back)
     return standing
 
 
-def _round(standing: Standing, number: int) -> Round:
-    return round_from_json(standing.plan["rounds"][number])
-
-
-def _pairs(standing: Standing, step: Step) -> list[Pair]:
-    return [standing.scene.model.pair(name) for name in step.pairs]
+def _pairs(scene: Scene, step: Step) -> list[Pair]:
+    return [scene.model.pair(name) for name in step.pairs]

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
-from ..module_utils._core._plan import Round, View
+from ..module_utils._core._hold import Hold
+from ..module_utils._core._kind import InstanceKind
+from ..module_utils._core._steps import Round
+from ..module_utils._core._survey import View
 from ._planning import Decision
-from ._relay import Json, hold_from_json
+from ._relay import ByHost, Json, OpenRound
 from ._rounds import Standing
 
 #: More rows of one sort than these are counted only: a plan of 5,000 hosts still has to be read by somebody.
@@ -21,23 +25,22 @@ def plan_lines(decision: Decision) -> list[str]:
     plan = decision.plan
     active = [view for view in plan.views if view.status == "due"]
     lines = ["", "PLAN (%s, until %s)" % (decision.goal, decision.ask.until)]
-    counts: dict[str, int] = {}
-    for view in plan.views:
-        counts[view.status] = counts.get(view.status, 0) + 1
-    lines.append("  pairs: " + ", ".join("%d %s" % (counts[name], name) for name in sorted(counts)))
+    lines.append("  pairs: %s" % _counted(view.status for view in plan.views))
     lines += columns([_pair_row(view) for view in _some(active)], indent=2) + _rest(active)
     for what, rows in (
         ("store", ["%s, because %s" % (change.target, change.reason) for change in decision.store.changes]),
+        ("store", ["%s waits, because %s" % (change.target, change.reason) for change in decision.store.postponed]),
+        ("note", list(decision.store.notes)),
         ("material", ["%s: %s" % (host, ", ".join(names)) for host, names in plan.material.items()]),
         ("environment", ["%s: %s" % (host, ", ".join(names)) for host, names in plan.environment.items()]),
     ):
         lines += ["  %s: %s" % (what, row) for row in _some(rows)] + _rest(rows)
     for number, this in enumerate(plan.rounds, start=1):
-        lines += _round_of_plan(number, len(plan.rounds), this)
+        lines += _round_of_plan(number, len(plan.rounds), this, kinds=decision.scene.kinds)
     reopened = sorted({name for this in plan.rounds for step in this.steps if step.reverse for name in step.pairs})
-    lines += ["  goes back to plaintext: %s" % name for name in reopened]
+    lines += ["  goes back to plaintext: %s" % name for name in _some(reopened)] + _rest(reopened)
     lines += held_lines(plan.views)
-    if plan.empty:
+    if decision.is_empty:
         lines.append("  nothing is due")
     return [*lines, ""]
 
@@ -56,81 +59,130 @@ def _rest(rows: t.Sequence[t.Any], indent: int = 2) -> list[str]:
     return [" " * indent + "and %d more; the task's result has all of them" % left] if left > 0 else []
 
 
+def _counted(words: t.Iterable[str]) -> str:
+    counts = collections.Counter(words)
+    return ", ".join("%d %s" % (counts[name], name) for name in sorted(counts)) or "none"
+
+
 def _pair_row(view: View) -> tuple[str, ...]:
     return (view.pair.id, view.pair.mode, "wave %d" % view.pair.wave, "%s -> %s" % (view.stage, view.goal))
 
 
-def _round_of_plan(number: int, total: int, this: Round) -> list[str]:
-    cut = "; interrupts for up to %g s" % this.interruption if this.interruption else ""
-    head = "  round %d of %d: %s%s%s" % (number, total, this.phase, ", all together" if this.together else "", cut)
+def _round_of_plan(number: int, total: int, this: Round, *, kinds: t.Mapping[str, InstanceKind]) -> list[str]:
+    """Return a round with its steps, and whom it interrupts for how long."""
+    seconds = {name: kinds[name].interruption for name in sorted({step.instance.name for step in this.steps})}
+    cut = ["%s for up to %g s" % (name, most) for name, most in seconds.items() if most]
+    head = "  round %d of %d: %s%s" % (number, total, this.phase, ", all together" if this.together else "")
     rows = [(step.target, step.reason) for step in this.steps]
-    return [head, *columns(_some(rows), indent=4), *_rest(rows, indent=4)]
+    said = "; interrupts %s" % ", ".join(_few(cut)) if cut else ""
+    return [head + said, *columns(_some(rows), indent=4), *_rest(rows, indent=4)]
 
 
 def held_lines(views: t.Sequence[View]) -> list[str]:
     """Return a line for each pair that the plan does not move; where there are many, a line for each reason."""
-    held = [view for view in views if view.status in ("blocked", "failed", "waiting") and view.waits]
+    held = [(view.status, view.pair.id, view.why.seen) for view in views if view.why and view.status != "due"]
     if len(held) <= MOST_ROWS:
-        return columns([(view.status, view.pair.id, view.waits) for view in held], indent=2)
+        return columns(held, indent=2)
     reasons: dict[tuple[str, str], list[str]] = {}
-    for view in held:
-        reasons.setdefault((view.status, view.waits), []).append(view.pair.id)
+    for status, name, why in held:
+        reasons.setdefault((status, why), []).append(name)
     rows = [
-        (status, "%d pairs" % len(names) if len(names) > 1 else names[0], waits)
-        for (status, waits), names in sorted(reasons.items())
+        (status, "%d pairs" % len(names) if len(names) > 1 else names[0], why)
+        for (status, why), names in sorted(reasons.items())
     ]
     return columns(_some(rows), indent=2) + _rest(rows)
 
 
-def round_lines(standing: Standing, this: Json, *, phase: str) -> list[str]:
-    """Return what to say after a phase of a round: what starts, what its gates say."""
-    total = len(standing.plan["rounds"])
-    name = "round %d of %d" % (this["number"] + 1, total)
-    if phase in ("open", "choose"):
-        if this["watch"] and phase == "open":
-            return ["%s: watching the clear listeners on %s" % (name, ", ".join(sorted(this["watch"])))]
-        starts = [step["target"] for rows in this["steps"].values() for step in rows]
-        held = ["%s: %s is held: %s" % (name, pair, _seen(row)) for pair, row in sorted(this["notes"].items())]
-        return (["%s: %s" % (name, ", ".join(starts))] if starts else []) + held
-    if phase == "judge":
-        back = [step["target"] for rows in this["reverse"].values() for step in rows]
-        notes = standing.state["notes"]
-        moved = sorted({pair for step in this["started"] for pair in step["pairs"]})
-        kept = ["%s: %s stays back: %s" % (name, pair, _seen(notes[pair])) for pair in moved if pair in notes]
-        passed = len(moved) - len(kept)
-        head = (
-            ["%s: %d of %d pairs passed the gate" % (name, passed, len(moved))]
-            if moved and not standing.scene.check_mode
-            else []
-        )
-        return head + kept + (["%s: taking back %s" % (name, ", ".join(back))] if back else [])
-    return []
+def round_lines(before: Standing, after: Standing, *, judged: OpenRound | None, opened: OpenRound) -> list[str]:
+    """Return what to say between two rounds: what gates said, what is held, and what comes next.
+
+    Args:
+        before: where the run stood.
+        after: where it stands now.
+        judged: the round that was judged just now, if one was.
+        opened: the round that comes next, or the judged one with what is taken back.
+    """
+    total = len(after.plan["rounds"])
+    notes = after.progress.notes
+    moved = sorted({name for step in judged.started for name in step.pairs}) if judged else []
+    lines = []
+    if judged and moved and not after.scene.check_mode:
+        name = "round %d of %d" % (judged.number + 1, total)
+        kept = [pair for pair in moved if pair in opened.kept]
+        lines.append("%s: %d of %d pairs passed the gate" % (name, len(moved) - len(kept), len(moved)))
+        lines += ["%s: %s stays back: %s" % (name, pair, _seen(notes[pair])) for pair in _some(kept)] + _rest(kept, 0)
+    fresh = sorted(set(notes) - set(before.progress.notes) - set(opened.kept))
+    lines += ["%s is held: %s" % (pair, _seen(notes[pair])) for pair in _some(fresh)] + _rest(fresh, 0)
+    name = "round %d of %d" % (opened.number + 1, total)
+    if opened.reverse:
+        lines.append("%s: taking back %s" % (name, _targets(opened.reverse)))
+    elif opened.watch:
+        lines.append("%s: watching the clear listeners on %s" % (name, ", ".join(_few(sorted(opened.watch)))))
+    elif opened.started:
+        lines.append("%s: %s" % (name, _targets(opened.steps, opened.edits)))
+    return lines
 
 
-def _seen(row: Json) -> str:
-    evidence = hold_from_json(row).evidence
-    return "%s: expected %s; seen: %s" % (evidence.gate, evidence.expected, evidence.seen)
+def _targets(*asked: ByHost) -> str:
+    """Return the steps for one line: each with the instances that do it."""
+    instances: dict[str, list[str]] = {}
+    for target in sorted(row["target"] for by_host in asked for rows in by_host.values() for row in rows):
+        step, _unused, instance = target.rpartition(" ")
+        instances.setdefault(step.removeprefix("step "), []).append(instance)
+    return "; ".join("%s %s" % (step, ", ".join(_few(names))) for step, names in instances.items())
+
+
+def _few(names: t.Sequence[str], most: int = 12) -> list[str]:
+    """Return names for one line, the last of them a count if there are many."""
+    return [*names[:most], *(["and %d more" % (len(names) - most)] if len(names) > most else [])]
+
+
+def _seen(hold: Hold) -> str:
+    return "%s: expected %s; seen: %s" % (hold.evidence.gate, hold.evidence.expected, hold.evidence.seen)
 
 
 def outcome_lines(report: Json) -> list[str]:
     """Return the last lines: the result table, and every pair that is not done with what to do."""
     rows = report["connections"]
     lines = ["", "RESULT (%s, until %s)" % (report["run"]["goal"], report["run"]["until"])]
+    # who has thousands of pairs reads of those that are not done here, and of all in the report
+    shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row["status"] != "done"][:MOST_ROWS]
     lines += columns(
         [("pair", "mode", "wave", "stage", "status", "seen")]
-        + [(row["id"], row["mode"], str(row["wave"]), row["stage"], row["status"], _proof(row)) for row in rows],
+        + [(row["id"], row["mode"], str(row["wave"]), row["stage"], row["status"], _proof(row)) for row in shown],
         indent=2,
     )
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
-    lines.append("  %d pairs: %s" % (len(rows), ", ".join("%d %s" % (counts[name], name) for name in sorted(counts))))
-    for finding in report["findings"]:
-        lines.append("%s %s" % (finding["status"].upper(), finding["pair"] or finding.get("instance")))
-        lines.append("    gate %s: expected %s; seen: %s" % (finding["gate"], finding["expected"], finding["seen"]))
-        if finding["todo"]:
-            lines.append("    to do: %s" % finding["todo"])
-    return [*lines, ""]
+    if len(shown) < len(rows):
+        lines.append(
+            "  and %d more; tls_report_directory names where all of them are written" % (len(rows) - len(shown))
+        )
+    lines.append("  %d pairs: %s" % (len(rows), _counted(row["status"] for row in rows)))
+    unprotected = [row for row in rows if row["unprotected"]]
+    for row in _some(unprotected):
+        decision = row["unprotected"]
+        who = "%s decided until %s: %s" % (decision["approver"], decision["until"], decision["reason"])
+        lines.append("  not protected: %s (%s)" % (row["id"], who))
+    lines += _rest(unprotected)
+    findings = report["findings"]
+    gravest = sorted(findings, key=lambda row: _GRAVEST.index(row["status"]))[:MOST_ROWS]
+    return [*lines, *_finding_lines(gravest), *_rest(findings, 0), ""]
+
+
+def _finding_lines(findings: t.Sequence[Json]) -> list[str]:
+    """Return what was found of whom; those of whom the same was found share the words for it."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for found in findings:
+        gate = "    gate %s: expected %s; seen: %s" % (found["gate"], found["expected"], found["seen"])
+        todo = "    to do: %s" % found["todo"] if found["todo"] else ""
+        groups.setdefault((found["status"].upper(), gate, todo), []).append(found["pair"] or found["instance"])
+    lines = []
+    for (status, gate, todo), names in groups.items():
+        lines += ["%s %s" % (status, name) for name in names]
+        lines += [gate, *([todo] if todo else [])]
+    return lines
+
+
+_GRAVEST: t.Final = ("failed", "waiting", "blocked")
 
 
 def _proof(row: Json) -> str:

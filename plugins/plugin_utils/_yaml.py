@@ -80,12 +80,12 @@ class _Builder:
 
     def build(self, node: t.Any) -> t.Any:
         """Return the data of a node."""
-        if type(node) is yaml.ScalarNode:
+        if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self._shared:
             return self._shared[id(node)]
         data: t.Any
-        if type(node) is yaml.SequenceNode:
+        if isinstance(node, yaml.SequenceNode):
             data = self._shared[id(node)] = []
             data.extend(map(self.build, node.value))
         else:
@@ -96,13 +96,13 @@ class _Builder:
         return data
 
     def _mapping(self, node: t.Any, data: dict[t.Any, t.Any]) -> None:
-        merged = any(key.tag == _TAG + "merge" for key, _ in node.value)
+        merged = any(key.tag == _TAG + "merge" for key, _unused in node.value)
         if merged:
             own = [(key, value) for key, value in node.value if key.tag != _TAG + "merge"]
             self._refuse_doubles(own)
             self._loader.flatten_mapping(node)
         for key_node, value_node in node.value:
-            if type(key_node) is not yaml.ScalarNode:
+            if not isinstance(key_node, yaml.ScalarNode):
                 self.mistakes.append("line %d: a key is a list or a mapping" % (key_node.start_mark.line + 1))
                 continue
             data[self._scalar(key_node)] = self.build(value_node)
@@ -112,8 +112,8 @@ class _Builder:
     def _refuse_doubles(self, pairs: t.Sequence[tuple[t.Any, t.Any]]) -> None:
         """Note keys that stand twice in a mapping: YAML would silently take the last one."""
         lines: dict[t.Any, int] = {}
-        for key, _ in pairs:
-            if type(key) is not yaml.ScalarNode:
+        for key, _unused in pairs:
+            if not isinstance(key, yaml.ScalarNode):
                 continue
             line = key.start_mark.line + 1
             if key.value in lines:

@@ -1,0 +1,38 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a host, with the identity of a stranger at hand where listeners have to refuse one."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils._fleet import plain
+from ..plugin_utils._stranger import strange_identity
+
+MODULE = "connsec.tls.observe"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The controller's half: hosts have no library that makes certificates."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Hand the request to the module."""
+        super().run(tmp, task_vars)
+        arguments = plain(dict(self._task.args))
+        request = arguments.get("request") or {}
+        try:
+            request = json.loads(request) if isinstance(request, str) else request
+            probes = list(request.get("probes") or ())
+        except (ValueError, AttributeError) as error:
+            raise AnsibleActionFail("request has to be a dictionary, as docs/looking.md describes it") from error
+        if any(probe.get("foreign") is True for probe in probes):
+            arguments["stranger"] = strange_identity()
+        result: dict[str, t.Any] = self._execute_module(
+            module_name=MODULE, module_args={**arguments, "request": request}, task_vars=task_vars
+        )
+        return result
