@@ -1,83 +1,19 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A component of the demo fleet: `component.py OPTIONS.ini` runs it, `component.py --check OPTIONS.ini` tests its options.
+"""A component of the demo fleet: `component.py OPTIONS.ini` runs it, with `--check` it only tests its options.
 
-SIGHUP makes it read its options anew without an interruption; options that cannot be used change nothing. SIGTERM ends it.
+SIGHUP makes it read its options anew without an interruption; options that cannot be used change nothing. SIGTERM
+ends it.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import contextlib
-import os
-import signal
 import sys
-import typing as t
 from pathlib import Path
 
-from parts.dialling import Dialler, routes_of
-from parts.records import Log, SessionList, Tallies, replace_file
-from parts.serving import Server, server_contexts
+from parts.security import client_context, server_context
 from parts.settings import Settings, SettingsError, read_settings
-
-
-class Component:
-    """A running component."""
-
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self._path = path
-        self._settings = settings
-        self._log = Log(settings.log)
-        self._listed = SessionList(settings.sessions)
-        self._tallies = Tallies(settings.traffic)
-        self._server = Server(self._log, self._listed)
-        self._dialler = Dialler(self._log)
-        self._ending = asyncio.Event()
-
-    async def run(self) -> None:
-        """Serve and dial until SIGTERM."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._note_error)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        loop.add_signal_handler(signal.SIGTERM, self._ending.set)
-        loop.add_signal_handler(signal.SIGINT, self._ending.set)
-        self._apply(self._settings)
-        replace_file(self._settings.pid_file, "%d\n" % os.getpid())
-        self._log.write("started %d" % os.getpid())
-        while not self._ending.is_set():
-            self._write()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), 1.0)
-        await self._dialler.stop()
-        self._write()
-        await self._server.stop()
-        self._write()
-        self._log.write("ended %d" % os.getpid())
-        self._settings.pid_file.unlink(missing_ok=True)
-
-    def _write(self) -> None:
-        self._tallies.write([*self._server.rows(), *self._dialler.rows()])
-        self._listed.write()
-
-    def _apply(self, settings: Settings) -> None:
-        """Take over settings: all of them, or none."""
-        contexts = server_contexts(settings)
-        routes = routes_of(settings.peers, settings.address)
-        self._server.apply(settings, contexts)
-        self._dialler.apply(routes)
-
-    def _reload(self) -> None:
-        try:
-            self._apply(read_settings(self._path))
-        except SettingsError as error:
-            self._log.write("kept what was, for the new options cannot be used: %s" % error)
-        else:
-            self._log.write("reloaded")
-
-    def _note_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, t.Any]) -> None:
-        self._log.write("error %s %r" % (context.get("message"), context.get("exception")))
 
 
 def check(path: Path) -> Settings:
@@ -87,21 +23,35 @@ def check(path: Path) -> Settings:
         SettingsError: they cannot.
     """
     settings = read_settings(path)
-    server_contexts(settings)
-    routes_of(settings.peers, settings.address)
+    for listener in settings.listeners.values():
+        if listener.speaks_tls:
+            server_context(listener)
+    for peer in settings.peers.values():
+        if peer.tls:
+            client_context(peer)
     return settings
 
 
-def main() -> int:
+def run(path: Path, settings: Settings) -> None:
+    """Serve and dial until SIGTERM."""
+    # what a test of the options does not need takes longer to import than the test takes
+    import asyncio
+
+    from parts.running import Component
+
+    asyncio.run(Component(path, settings).run())
+
+
+def main(arguments: list[str]) -> int:
     """Run a component or test its options."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="only test the options")
-    parser.add_argument("options", type=Path)
-    asked = parser.parse_args()
+    only_check, paths = "--check" in arguments, [Path(each) for each in arguments if each != "--check"]
+    if len(paths) != 1:
+        print("usage: component.py [--check] OPTIONS.ini", file=sys.stderr)
+        return 2
     try:
-        settings = check(asked.options)
-        if not asked.check:
-            asyncio.run(Component(asked.options, settings).run())
+        settings = check(paths[0])
+        if not only_check:
+            run(paths[0], settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
@@ -109,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

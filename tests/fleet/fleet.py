@@ -3,19 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts, stops and looks at a demo fleet, whose whole state lies in one folder.
 
-    fleet.py --root .demo up          makes the folder, starts everything in the clear, waits for traffic
-    fleet.py --root .demo status      says what runs, and how each pair fares
-    fleet.py --root .demo traffic     writes traffic.json
-    fleet.py --root .demo down        stops everything; `up` starts it again as it was
-    fleet.py --root .demo clean       stops everything and removes the folder
-    fleet.py --root .demo restart confserv@cfg1
-    fleet.py --root .demo check report_engine@rep1
+fleet.py up                 makes the folder, starts everything in the clear, waits for traffic
+fleet.py status             says what runs, and how each pair fares
+fleet.py traffic            writes traffic.json
+fleet.py down               stops everything; `up` starts it again as it was
+fleet.py clean              stops everything and removes the folder
+fleet.py restart confserv@cfg1
+fleet.py check report_engine@rep1
+
+All of them take `--root FOLDER` (.demo if not given). Two fleets run side by side in folders of their own and with
+addresses of their own: `CONNSEC_FLEET_NET=127.78.0`, or `up --net 127.78.0`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -33,6 +39,10 @@ PROGRAMS: t.Final = Path(__file__).resolve().parent
 CHECKOUT: t.Final = PROGRAMS.parents[1]
 #: Marks a folder as ours, and says which inventory it belongs to.
 MARKER: t.Final = "fleet.json"
+#: The inventories that have a name.
+INVENTORIES: t.Final = {"demo": CHECKOUT / "inventory" / "demo", "small": PROGRAMS / "small"}
+#: What the store is encrypted with; a demo makes it up.
+PASSPHRASE: t.Final = "passphrase"
 JAVA_SOURCE: t.Final = PROGRAMS / "java" / "Component.java"
 
 #: Seconds in which every client has to have had an answer.
@@ -60,7 +70,7 @@ class Place:
 
     def folder(self, name: str) -> Path:
         """Return the folder of an instance."""
-        component, _, host = name.partition("@")
+        component, _unused, host = name.partition("@")
         return self.root / "hosts" / host / component
 
     def fleet(self) -> Fleet:
@@ -99,22 +109,38 @@ def up(place: Place, asked: argparse.Namespace) -> None:
 
 
 def _inventory(place: Place, asked: argparse.Namespace) -> Path:
-    """Return the inventory to use: the given one, or a copy of it that is bound to another place or leaves Java out."""
-    from parts.inventory import copy_inventory, read_fleet
+    """Return the inventory to use: the given one, or a copy of it that is bound to another place or leaves Java out.
+
+    A copy that is there already is used as it is, for it may have been edited.
+    """
+    from parts.inventory import bind_inventory, read_fleet
 
     known = place.marker if (place.root / MARKER).exists() else {}
-    source = Path(asked.inventory or known.get("source") or CHECKOUT / "inventory" / "demo").resolve()
-    net = asked.net or known.get("net")
+    source = Path(INVENTORIES.get(asked.inventory, asked.inventory) or known.get("source") or INVENTORIES["demo"])
+    source = source.resolve()
+    net = asked.net or os.environ.get("CONNSEC_FLEET_NET") or known.get("net")
     java = not read_fleet(source).java or _has_java()
-    is_default = place.root == CHECKOUT / ".demo" and source == CHECKOUT / "inventory" / "demo"
+    is_default = place.root == CHECKOUT / ".demo" and source == INVENTORIES["demo"]
     inventory = source
     place.root.mkdir(parents=True, exist_ok=True)
+    _make_passphrase(place)
     if net or not java or not is_default:
         inventory = place.root / "inventory"
-        copy_inventory(source, inventory, root=place.root, programs=PROGRAMS, net=net, java=java)
+        if inventory.exists() and known.get("source", str(source)) != str(source):
+            shutil.rmtree(inventory)
+        if not inventory.exists():
+            shutil.copytree(source, inventory)
+        bind_inventory(inventory, root=place.root, programs=PROGRAMS, net=net, java=java)
     marker = {"inventory": str(inventory), "source": str(source), "net": net, "java": java}
     replace_file(place.root / MARKER, json.dumps(marker, indent=1) + "\n")
     return inventory
+
+
+def _make_passphrase(place: Place) -> None:
+    with contextlib.suppress(FileExistsError):
+        file = os.open(place.root / PASSPHRASE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(file, "w", encoding="ascii") as made:
+            made.write(secrets.token_urlsafe(24) + "\n")
 
 
 def _has_java() -> bool:
@@ -195,7 +221,7 @@ def _identity(instance: Instance) -> dict[str, t.Any]:
         "name": instance.component,
         "host": instance.host,
         "address": instance.address,
-        "log": "log",
+        "log": "component.log",
         "traffic": "traffic.jsonl",
         "pid_file": processes.PID_FILE,
         "sessions": "sessions.jsonl",
@@ -289,24 +315,26 @@ def status(place: Place, asked: argparse.Namespace) -> int:
     return 0 if all(pids.values()) else 1
 
 
-_COMMANDS: t.Final = {
-    each.__name__: each for each in (up, down, clean, restart, check, traffic, status)
-}
+_COMMANDS: t.Final = {each.__name__: each for each in (up, down, clean, restart, check, traffic, status)}
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=CHECKOUT / ".demo", help="the fleet's folder")
+    root: dict[str, t.Any] = {"type": Path, "help": "the fleet's folder; .demo if not given"}
+    parser.add_argument("--root", default=CHECKOUT / ".demo", **root)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         sub = commands.add_parser(name, help=(command.__doc__ or "").partition("\n")[0])
+        sub.add_argument("--root", default=argparse.SUPPRESS, **root)
+        sub.add_argument(
+            "--inventory", "--fleet", metavar="demo|small|FOLDER", help="whose fleet; only `up` asks, the folder knows"
+        )
         if name == "up":
-            sub.add_argument("--inventory", type=Path, help="the fleet's inventory; inventory/demo if not given")
             sub.add_argument("--net", help="other addresses, such as 127.78.0, so that two fleets run side by side")
             sub.add_argument("--no-wait", action="store_true", help="do not wait for traffic")
         elif name == "traffic":
-            sub.add_argument("--output", type=Path, help="where to write; traffic.json in the fleet's folder if not given")
+            sub.add_argument("--output", type=Path, help="where to write, if not to the fleet's folder")
         elif name in ("restart", "check"):
             sub.add_argument("instance", help="such as confserv@cfg1")
     asked = parser.parse_args(arguments)

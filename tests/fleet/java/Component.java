@@ -57,7 +57,8 @@ public final class Component {
     private static final int SILENCE_MS = 1000;
     private static final int REMEMBERED = 2048;
     private static final int LINE_LIMIT = 4096;
-    private static final long ENDED_KEPT_MS = 5000;
+    private static final int SESSIONS_EVERY_MS = 100;
+    private static final long ENDED_KEPT_MS = 30_000;
 
     private final Properties options;
     private final long run = System.currentTimeMillis();
@@ -69,6 +70,7 @@ public final class Component {
     private final List<Line> lines = new ArrayList<>();
     private final Set<Socket> open = ConcurrentHashMap.newKeySet();
     private long lastSession;
+    private boolean sessionsDue = true;
     private volatile boolean ending;
 
     private Component(Properties options) {
@@ -223,9 +225,13 @@ public final class Component {
         replace(Path.of(text("pid_file")), ProcessHandle.current().pid() + "\n");
         log("started " + ProcessHandle.current().pid());
         lines.forEach(line -> background(line::work, "line"));
-        while (true) {
-            writeRecords();
-            Thread.sleep(1000);
+        for (int round = 0; true; round++) {
+            if (round % 10 == 0) {
+                writeRecords();
+            } else {
+                writeSessions();
+            }
+            Thread.sleep(SESSIONS_EVERY_MS);
         }
     }
 
@@ -337,8 +343,9 @@ public final class Component {
         OutputStream output = socket.getOutputStream();
         for (String line = reader.readLine(); line != null; line = reader.readLine()) {
             String[] words = line.split(" ");
-            if (words.length != 4 || !words[1].matches("[0-9]{1,18}") || !words[2].matches("[0-9]{1,18}")) {
-                output.write("error a message is: client number made-at-ms canary\n".getBytes(StandardCharsets.UTF_8));
+            boolean dated = words.length == 4 && words[2].matches("[0-9]{1,18}");
+            if (!(dated || words.length == 3) || !words[1].matches("[0-9]{1,18}")) {
+                output.write("error a message is: client number [made-at-ms] canary\n".getBytes(StandardCharsets.UTF_8));
                 log("refused " + peer + " it sent something that is no message");
                 return;
             }
@@ -348,7 +355,7 @@ public final class Component {
             }
             long number = Long.parseLong(words[1]);
             if (number > 0) {
-                inbox(words[0]).take(number, Long.parseLong(words[2]), tls, verified);
+                inbox(words[0]).take(number, dated ? Long.parseLong(words[2]) : System.currentTimeMillis(), tls, verified);
             }
             output.write(("ok " + number + "\n").getBytes(StandardCharsets.UTF_8));
         }
@@ -372,13 +379,14 @@ public final class Component {
         row.put("tls", tls);
         row.put("verified", verified);
         row.put("client", client);
+        row.put("ended", null);
         long key;
         synchronized (sessions) {
             key = ++lastSession;
             sessions.put(key, row);
+            sessionsDue = true;
         }
         log("session " + peer + " " + client + " " + (verified ? "mutual" : tls ? "tls" : "clear"));
-        writeSessions();
         return key;
     }
 
@@ -389,8 +397,8 @@ public final class Component {
                 return;
             }
             row.put("ended", System.currentTimeMillis() / 1000.0);
+            sessionsDue = true;
         }
-        writeSessions();
     }
 
     /** What one client has sent in this run. */
@@ -728,7 +736,11 @@ public final class Component {
         StringBuilder text = new StringBuilder();
         synchronized (sessions) {
             double oldest = (System.currentTimeMillis() - ENDED_KEPT_MS) / 1000.0;
-            sessions.values().removeIf(row -> row.containsKey("ended") && (double) row.get("ended") < oldest);
+            sessionsDue |= sessions.values().removeIf(row -> row.get("ended") != null && (double) row.get("ended") < oldest);
+            if (!sessionsDue) {
+                return;
+            }
+            sessionsDue = false;
             sessions.values().forEach(row -> text.append(json(row)).append('\n'));
             try {
                 replace(Path.of(text("sessions")), text.toString());

@@ -19,12 +19,11 @@ import typing as t
 from . import postgresql
 from .records import Log, Row
 from .security import client_context
-from .settings import Peer
+from .settings import SILENCE, Peer
+from .wire import Wire
 
 #: Seconds for connection, handshake and greeting together.
 _CONNECT_SECONDS: t.Final = 5.0
-#: Seconds without an answer after which a session counts as dead.
-_SILENCE: t.Final = 1.0
 #: Seconds between attempts; the last one stays.
 _PAUSES: t.Final = (0.02, 0.05, 0.1, 0.1, 0.1, 0.2)
 #: Seconds that a session which is left has for its outstanding answers.
@@ -60,91 +59,91 @@ class Message:
         self.session: Session | None = None
 
 
-class Session(asyncio.Protocol):
+class Session(Wire):
     """One connection to a peer."""
 
     def __init__(self, answered: t.Callable[[int], None], lost: t.Callable[[Session], None]) -> None:
+        super().__init__()
         self._answered = answered
         self._lost = lost
-        self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._bytes_wanted: asyncio.Future[bytes] | None = None
-        self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reply_wanted = False
+        self._awaited: asyncio.Future[bytes] | None = None
+        self._failure: Exception | None = None
         self.alive = True
         self.heard = time.monotonic()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the transport."""
-        self._transport = t.cast("asyncio.Transport", transport)
+    def secured(self) -> None:
+        """Go on after the handshake."""
+        self._wake(b"")
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         """Take answers."""
-        if self._bytes_wanted is not None and not self._bytes_wanted.done():
-            self._bytes_wanted.set_result(data)
+        if self._reply_wanted:
+            self._wake(data)
             return
         self.heard = time.monotonic()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            word, _, number = line.partition(b" ")
+            word, _unused, number = line.partition(b" ")
             if word != b"ok" or not number.isdigit():
                 self.close()
             elif int(number):
                 self._answered(int(number))
-            elif not self._greeted.done():
-                self._greeted.set_result(None)
+            else:
+                self._wake(b"")
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def failed(self, error: Exception) -> None:
+        """Keep why there is no TLS session."""
+        self._failure = error
+
+    def ended(self, error: Exception | None) -> None:
         """Tell whoever waits."""
         self.alive = False
-        error = Refused("the connection was ended%s" % (": %s" % exc if exc else ""))
-        for waiting in (self._greeted, self._bytes_wanted):
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(error)
-                waiting.exception()  # seen, whether or not somebody waits
+        if self._awaited is not None and not self._awaited.done():
+            why = self._failure or error
+            self._awaited.set_exception(Refused("the connection was ended%s" % (": %s" % why if why else "")))
         self._lost(self)
-
-    def send(self, line: bytes) -> None:
-        """Send a line."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(line)
 
     def close(self) -> None:
         """End the session."""
         self.alive = False
-        if self._transport is not None:
-            self._transport.close()
+        super().close()
 
-    def abort(self) -> None:
-        """End the session without waiting for anything."""
-        self.alive = False
-        if self._transport is not None:
-            self._transport.abort()
+    def _wake(self, data: bytes) -> None:
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(data)
 
-    async def negotiate(self, route: Route) -> None:
-        """Ask for TLS and log in, as PostgreSQL has it."""
-        transport = self._transport
-        if route.context is not None and transport is not None:
-            if await self._ask(postgresql.SSL_REQUEST) != postgresql.YES:
-                raise Refused("it does not offer TLS")
-            self._transport = await asyncio.get_running_loop().start_tls(
-                transport, self, route.context, server_hostname=route.peer.dialled
-            )
-        answer = await self._ask(postgresql.startup(route.peer.id))
-        if answer != postgresql.LET_IN:
-            raise Refused("it does not let us in: %r" % answer[:80])
+    async def _wait(self, act: t.Callable[[], None], *, reply: bool = False) -> bytes:
+        """Do something and wait for what it leads to: a handshake, a greeting, or a reply of any form."""
+        self._awaited = asyncio.get_running_loop().create_future()
+        self._reply_wanted = reply
+        try:
+            if not self.is_open:
+                raise Refused("the connection was ended")
+            act()
+            return await self._awaited
+        finally:
+            self._awaited, self._reply_wanted = None, False
 
     async def _ask(self, data: bytes) -> bytes:
-        self._bytes_wanted = asyncio.get_running_loop().create_future()
-        self.send(data)
-        try:
-            return await self._bytes_wanted
-        finally:
-            self._bytes_wanted = None
+        return await self._wait(lambda: self.send(data), reply=True)
+
+    async def enter(self, route: Route) -> None:
+        """Negotiate, shake hands and log in, as protocol and settings ask for."""
+        peer, context = route.peer, route.context
+        if context is not None:
+            if peer.protocol == "postgresql" and await self._ask(postgresql.SSL_REQUEST) != postgresql.YES:
+                raise Refused("it does not offer TLS")
+            await self._wait(lambda: self.start_tls(context, server_side=False, name=peer.dialled))
+        if peer.protocol == "postgresql":
+            answer = await self._ask(postgresql.startup(peer.id))
+            if answer != postgresql.LET_IN:
+                raise Refused("it does not let us in: %r" % answer[:80])
 
     async def greet(self, peer: Peer) -> None:
         """Wait for the answer to number 0: only then have both ends accepted each other."""
-        self.send(line_of(peer, 0, time.time()))
-        await self._greeted
+        await self._wait(lambda: self.send(line_of(peer, 0, time.time())))
 
 
 def line_of(peer: Peer, number: int, made: float) -> bytes:
@@ -161,26 +160,19 @@ async def dial(
         Refused: none comes about.
     """
     peer = route.peer
-    over_tls = route.context if peer.protocol == "line" else None
     session = Session(answered, lost)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             await asyncio.get_running_loop().create_connection(
-                lambda: session,
-                peer.address,
-                peer.port,
-                ssl=over_tls,
-                server_hostname=peer.dialled if over_tls else None,
-                local_addr=(route.source, 0),
+                lambda: session, peer.address, peer.port, local_addr=(route.source, 0)
             )
-            if peer.protocol == "postgresql":
-                await session.negotiate(route)
+            await session.enter(route)
             if greet:
                 await session.greet(peer)
     except TimeoutError:
         session.abort()
         raise Refused("it does not answer in time") from None
-    except (OSError, ssl.SSLError, Refused) as error:
+    except (OSError, Refused) as error:
         session.abort()
         raise Refused(" ".join(str(error).split())) from error
     except asyncio.CancelledError:
@@ -341,9 +333,9 @@ class Line:
             self._lost += 1
             self._log.write("lost %s %d" % (self._route.peer.id, number))
         session = self._session
-        if session is not None and self._open and time.monotonic() - session.heard > _SILENCE:
+        if session is not None and self._open and time.monotonic() - session.heard > SILENCE:
             waiting = next(iter(self._open.values()))
-            if waiting.session is session and time.time() - waiting.made > _SILENCE:
+            if waiting.session is session and time.time() - waiting.made > SILENCE:
                 self._say("%s does not answer any more" % self._route.peer.id)
                 session.abort()
 
@@ -386,7 +378,7 @@ class Line:
             if not answer.done():
                 answer.set_result(None)
 
-        def lost(_: Session) -> None:
+        def lost(_unused: Session) -> None:
             if not answer.done():
                 answer.set_exception(Refused("the connection was ended before the answer"))
                 answer.exception()  # seen
@@ -394,7 +386,7 @@ class Line:
         session = await dial(route, answered, lost, greet=False)
         try:
             self._send(number, message, session)
-            await asyncio.wait_for(asyncio.shield(answer), _SILENCE)
+            await asyncio.wait_for(asyncio.shield(answer), SILENCE)
             self._said = ""
         except TimeoutError:
             raise Refused("it does not answer") from None
@@ -422,6 +414,7 @@ class Dialler:
         self._log = log
         self._lines: dict[str, Line] = {}
         self._past: list[Row] = []
+        self._leaving: list[asyncio.Future[None]] = []
 
     def apply(self, routes: t.Mapping[str, Route]) -> None:
         """Take over new settings."""
@@ -434,7 +427,7 @@ class Dialler:
         for name in [name for name in self._lines if name not in routes]:
             line = self._lines.pop(name)
             self._past.append(line.row())
-            asyncio.ensure_future(line.stop())
+            self._leaving.append(asyncio.ensure_future(line.stop()))
 
     def rows(self) -> list[Row]:
         """Return the tallies."""

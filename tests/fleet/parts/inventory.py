@@ -8,10 +8,8 @@ It reads the YAML by itself, and not through the collection: what the fleet does
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +17,10 @@ from pathlib import Path
 import yaml
 
 from . import FleetError
+from .records import replace_file
 
 CONNECTIONS: t.Final = "tls_connections.yml"
-FLEET: t.Final = Path("group_vars", "all", "fleet.yml")
-SETTINGS: t.Final = Path("group_vars", "all", "settings.yml")
+VARIABLES: t.Final = Path("group_vars", "all.yml")
 
 
 class InventoryError(FleetError):
@@ -58,6 +56,7 @@ class Pair:
         mode: ``persistent`` or ``message``, how the client connects.
         shape: how the listener moves to TLS.
         interruption: seconds for which either end is announced to be away.
+        wave: the run that is to move it.
     """
 
     client: Instance
@@ -66,6 +65,7 @@ class Pair:
     mode: str
     shape: str
     interruption: float
+    wave: int = 1
 
     @property
     def id(self) -> str:
@@ -75,7 +75,7 @@ class Pair:
     @property
     def canary(self) -> str:
         """A text that only this pair's messages hold."""
-        return "canary-" + hashlib.sha256(self.id.encode()).hexdigest()[:16]
+        return "CONNSEC-CANARY-" + self.id
 
     @property
     def port(self) -> int:
@@ -131,7 +131,7 @@ def read_fleet(inventory: Path) -> Fleet:
     Raises:
         InventoryError: it is not one of a fleet.
     """
-    model, variables, settings = (_yaml(inventory / name) for name in (CONNECTIONS, FLEET, SETTINGS))
+    model, variables = (_yaml(inventory / name) for name in (CONNECTIONS, VARIABLES))
     instances = {
         (component, host): Instance(
             component=component,
@@ -146,9 +146,9 @@ def read_fleet(inventory: Path) -> Fleet:
     per_message = variables.get("fleet_connect_per_message") or ()
     pairs = []
     for connection in model["connections"]:
-        component, _, listener = connection["server"].partition(".")
+        component, _unused, listener = connection["server"].partition(".")
         client = connection["client"]
-        shown = [settings["tls_settings"].get(name) or {} for name in (client, component)]
+        shown = [variables["tls_settings"].get(name) or {} for name in (client, component)]
         pairs += [
             Pair(
                 client=instances[client, host],
@@ -157,6 +157,7 @@ def read_fleet(inventory: Path) -> Fleet:
                 mode="message" if client in per_message else "persistent",
                 shape=str(shown[1].get("shape", "second_listener")),
                 interruption=max(float(each.get("interruption", 0)) for each in shown),
+                wave=int(connection.get("wave", 1)),
             )
             for host in model["components"][client]["hosts"]
             for server_host in model["components"][component]["hosts"]
@@ -165,31 +166,26 @@ def read_fleet(inventory: Path) -> Fleet:
     return Fleet(tuple(instances.values()), tuple(sorted(pairs, key=lambda pair: pair.id)))
 
 
-def copy_inventory(source: Path, target: Path, *, root: Path, programs: Path, net: str | None, java: bool) -> None:
-    """Write a copy of an inventory that is bound to its place.
+def bind_inventory(target: Path, *, root: Path, programs: Path, net: str | None, java: bool) -> None:
+    """Bind a copy of an inventory to its place; what else was changed in it stays.
 
     Args:
-        source: the inventory to copy.
-        target: folder of the copy; an earlier copy is replaced.
+        target: folder of the copy.
         root: the fleet's folder.
         programs: the folder of the fleet's programs.
         net: the first three numbers of the hosts' addresses, if they are to be others.
         java: whether components of the JVM stay in it.
     """
-    if target.exists():
-        shutil.rmtree(target)
-    shutil.copytree(source, target)
     connections = target / CONNECTIONS
     text = connections.read_text(encoding="utf-8")
     if net:
         text = re.sub(r"\b127\.\d+\.\d+(?=\.\d)", net, text)
-    if not java:
+    if not java and any(spec["kind"] == "java" for spec in yaml.safe_load(text)["components"].values()):
         text = _without_java(yaml.safe_load(text))
-    connections.write_text(text, encoding="utf-8")
+    replace_file(connections, text)
     places = {"fleet_root": str(root), "fleet_programs": str(programs)}
-    lines = (target / FLEET).read_text(encoding="utf-8").splitlines()
-    bound = [_bind(line, places) for line in lines]
-    (target / FLEET).write_text("\n".join(bound) + "\n", encoding="utf-8")
+    lines = (target / VARIABLES).read_text(encoding="utf-8").splitlines()
+    replace_file(target / VARIABLES, "".join(_bind(line, places) + "\n" for line in lines))
 
 
 def _bind(line: str, places: t.Mapping[str, str]) -> str:

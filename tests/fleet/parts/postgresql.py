@@ -45,7 +45,7 @@ def take_first(data: bytes) -> tuple[bytes, bytes] | None:
 def user_of(message: bytes) -> str:
     """Return who a StartupMessage says that it is."""
     words = message[8:].split(b"\0")
-    names = dict(zip(words[::2], words[1::2]))
+    names = dict(zip(words[::2], words[1::2], strict=False))
     return names.get(b"user", b"").decode("utf-8", "replace")
 
 

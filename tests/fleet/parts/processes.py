@@ -25,8 +25,8 @@ from .records import replace_file
 COMMAND: t.Final = "command.json"
 PROCESS: t.Final = "process.json"
 ENVIRONMENT: t.Final = "environment"
-PID_FILE: t.Final = "pid"
-OUTPUT: t.Final = "output"
+PID_FILE: t.Final = "component.pid"
+OUTPUT: t.Final = "output.log"
 
 #: Seconds in which a program has to be up, or gone.
 PATIENCE: t.Final = 15.0

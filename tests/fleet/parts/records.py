@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import time
@@ -16,9 +17,9 @@ LOG_LIMIT: t.Final = 32 << 20
 #: A tally file grows to this size before it is reduced to the last line of each row.
 TALLY_LIMIT: t.Final = 2 << 20
 #: Seconds for which a session that has ended stays in the list, so that short ones are found in it.
-ENDED_KEPT: t.Final = 5.0
+ENDED_KEPT: t.Final = 30.0
 
-Row = t.Dict[str, t.Any]
+Row = dict[str, t.Any]
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -101,32 +102,40 @@ def _row_key(row: Row) -> str:
 class SessionList:
     """The file with the sessions of a server: JSON lines with `peer`, `tls`, `verified`, `listener`, `client`.
 
-    A session that has ended keeps its line for a moment, with `ended`.
+    Each line has `ended` too: null, or when it ended; such a line stays for a while.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, kept: float = ENDED_KEPT) -> None:
         self._path = path
-        self._rows: dict[int, Row] = {}
+        self._kept = kept
+        self._open: dict[int, Row] = {}
+        self._lines: dict[int, str] = {}
+        self._ends: collections.deque[tuple[float, int]] = collections.deque()
         self._due = True
 
     def opened(self, key: int, row: Row) -> None:
         """Add a session."""
-        self._rows[key] = row
-        self._due = True
+        self._open[key] = row
+        self._note(key, row, ended=None)
 
     def ended(self, key: int) -> None:
         """Mark a session as ended."""
-        row = self._rows.get(key)
+        row = self._open.pop(key, None)
         if row is not None:
-            row["ended"] = round(time.time(), 3)
-            self._due = True
+            now = time.time()
+            self._ends.append((now, key))
+            self._note(key, row, ended=round(now, 3))
+
+    def _note(self, key: int, row: Row, *, ended: float | None) -> None:
+        self._lines[key] = json.dumps({**row, "ended": ended}) + "\n"
+        self._due = True
 
     def write(self) -> None:
         """Write the file, if it is due."""
-        oldest = time.time() - ENDED_KEPT
-        gone = [key for key, row in self._rows.items() if row.get("ended", oldest) < oldest]
-        for key in gone:
-            del self._rows[key]
-        if self._due or gone:
+        oldest = time.time() - self._kept
+        while self._ends and self._ends[0][0] < oldest:
+            del self._lines[self._ends.popleft()[1]]
+            self._due = True
+        if self._due:
             self._due = False
-            replace_file(self._path, "".join(json.dumps(row) + "\n" for row in self._rows.values()))
+            replace_file(self._path, "".join(self._lines.values()))

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The serving side of a component: listeners that open, close and change while sessions go on.
 
-A session is a line protocol: `<client> <number> <made at, in ms> <canary>`, answered with `ok <number>`. Number 0 is a
-greeting, which shows both ends that the session works. It may follow a login as PostgreSQL has it.
+A session is a line protocol: `<client> <number> [<made at, in ms>] <canary>`, answered with `ok <number>`. Number 0 is
+a greeting, which shows both ends that the session works. It may follow a login as PostgreSQL has it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from . import postgresql
 from .records import Log, Row, SessionList
 from .security import server_context
 from .settings import Listener, Settings, SettingsError
+from .wire import Wire
 
 _LINE_LIMIT: t.Final = 4096
 _BACKLOG: t.Final = 128
-_HANDSHAKE_SECONDS: t.Final = 5.0
+#: Seconds between two writings of the list of sessions, at least.
+_SESSIONS_EVERY: t.Final = 0.1
 #: Delay from which a message counts as late.
 _LATE_MS: t.Final = 250.0
 #: Numbers of a client that are remembered to know one that is sent again.
@@ -74,69 +76,59 @@ class Inbox:
         }
 
 
-class Session(asyncio.Protocol):
+class Session(Wire):
     """One connection of a client, from its first byte to its end."""
 
     _keys = itertools.count()
 
-    def __init__(self, server: Server, listener: Listener, *, tls: bool) -> None:
+    def __init__(self, server: Server, listener: Listener, context: ssl.SSLContext | None) -> None:
+        super().__init__()
         self._server = server
-        self.listener = listener
-        self.tls = tls
+        self._context = context
         self._key = next(self._keys)
-        self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._take: t.Callable[[], bool] = (
             self._take_negotiation if listener.protocol == "postgresql" else self._take_line
         )
+        self.listener = listener
         self.client: str | None = None
         self.peer = "unknown"
-        self.verified = False
-        self.upgrade: asyncio.Task[None] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def opened(self) -> None:
         """Note who it is."""
-        self._transport = t.cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
+        name = self._transport.get_extra_info("peername") if self._transport else None
         self.peer = "%s:%d" % name[:2] if name else "unknown"
-        self.verified = bool(self.tls and transport.get_extra_info("peercert"))
         self._server.sessions.add(self)
+        if self._context is not None:
+            self.start_tls(self._context, server_side=True)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def ended(self, error: Exception | None) -> None:
         """Note its end."""
         self._server.sessions.discard(self)
-        reset = isinstance(exc, ConnectionError)
-        if self.client is not None:
-            self._server.listed.ended(self._key)
-            self._server.sessions_changed()
-            if reset:
-                self._server.inbox(self.client).resets += 1
-            self._server.log.write(
-                "end %s %s %s%s" % (self.listener.name, self.peer, self.client, " reset" if reset else "")
-            )
+        if self.client is None:
+            return
+        reset = isinstance(error, ConnectionError)
+        if reset:
+            self._server.inbox(self.client).resets += 1
+        self._server.listed.ended(self._key)
+        self._server.sessions_changed()
+        words = "end %s %s %s%s" % (self.listener.name, self.peer, self.client, " reset" if reset else "")
+        self._server.log.write(words)
 
-    def data_received(self, data: bytes) -> None:
+    def failed(self, error: Exception) -> None:
+        """Note why there is no TLS session."""
+        self._server.log.write("refused %s %s %s" % (self.listener.name, self.peer, error))
+
+    def received(self, data: bytes) -> None:
         """Take everything that is complete."""
         self._buffer += data
-        if len(self._buffer) > _LINE_LIMIT * 16:
-            self.refuse("it sends more than it waits for")
-        while self._buffer and self._transport is not None and not self._transport.is_closing():
-            if self.upgrade is not None or not self._take():
-                break
-
-    def close(self) -> None:
-        """End the session."""
-        if self._transport is not None:
-            self._transport.close()
+        while self._buffer and self.is_open and self._take():
+            pass
 
     def refuse(self, reason: str) -> None:
         """End the session and say why."""
         self._server.log.write("refused %s %s %s" % (self.listener.name, self.peer, reason))
         self.close()
-
-    def _send(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
 
     def _take_line(self) -> bool:
         line, newline, rest = self._buffer.partition(b"\n")
@@ -146,26 +138,28 @@ class Session(asyncio.Protocol):
             return False
         self._buffer = rest
         try:
-            client, number, made, _canary = line.decode().split(" ")
-            self._take_message(client, int(number), int(made))
+            client, number, *made, _canary = line.decode().split(" ")
+            if len(made) > 1:
+                raise ValueError(line)
+            self._take_message(client, int(number), int(made[0]) if made else None)
         except ValueError:
-            self._send(b"error a message is: client number made-at-ms canary\n")
+            self.send(b"error a message is: client number [made-at-ms] canary\n")
             self.refuse("it sent something that is no message")
         return True
 
-    def _take_message(self, client: str, number: int, made: int) -> None:
+    def _take_message(self, client: str, number: int, made: int | None) -> None:
         now = time.time()
         if self.client != client:
             self._login(client)
         if number:
-            delay = max(now * 1000 - made, 0.0)
+            delay = 0.0 if made is None else max(now * 1000 - made, 0.0)
             inbox = self._server.inbox(client)
             again = inbox.take(number, now, delay)
-            inbox.tls, inbox.verified = self.tls, self.verified
+            inbox.tls, inbox.verified = self.is_tls, self.shows_certificate
             self._server.log.write(
                 "message %s %d %s %.1f %s" % (client, number, "again" if again else "first", delay, self._security())
             )
-        self._send(b"ok %d\n" % number)
+        self.send(b"ok %d\n" % number)
 
     def _login(self, client: str) -> None:
         """Note whose session this is; only then is it one."""
@@ -175,8 +169,8 @@ class Session(asyncio.Protocol):
             self._key,
             {
                 "peer": self.peer,
-                "tls": self.tls,
-                "verified": self.verified,
+                "tls": self.is_tls,
+                "verified": self.shows_certificate,
                 "listener": self.listener.name,
                 "client": client,
             },
@@ -184,7 +178,7 @@ class Session(asyncio.Protocol):
         self._server.sessions_changed()
 
     def _security(self) -> str:
-        return "clear" if not self.tls else "mutual" if self.verified else "tls"
+        return "clear" if not self.is_tls else "mutual" if self.shows_certificate else "tls"
 
     def _take_negotiation(self) -> bool:
         try:
@@ -195,45 +189,26 @@ class Session(asyncio.Protocol):
         if first is None:
             return False
         message, self._buffer = first
-        listener = self._server.listener(self.listener.name) or self.listener
         if message == postgresql.SSL_REQUEST:
-            self._negotiate(listener)
-        elif listener.tls == "only" and not self.tls:
-            self._send(postgresql.refusal('no pg_hba.conf entry for host "%s", no encryption' % self.peer))
+            self._negotiate()
+        elif self._server.mode(self.listener) == "only" and not self.is_tls:
+            self.send(postgresql.refusal('no pg_hba.conf entry for host "%s", no encryption' % self.peer))
             self.refuse("it does not use TLS")
         else:
-            self._send(postgresql.LET_IN)
+            self.send(postgresql.LET_IN)
             self._take = self._take_line
             self._login(postgresql.user_of(message))
         return True
 
-    def _negotiate(self, listener: Listener) -> None:
-        context = self._server.context(listener.name)
-        if self.tls or context is None:
-            self._send(postgresql.NO)
+    def _negotiate(self) -> None:
+        context = self._server.context(self.listener.name)
+        if self.is_tls or context is None:
+            self.send(postgresql.NO)
         elif self._buffer:
             self.refuse("it sent more before the handshake")  # as CVE-2021-23214 has it
-        elif self._transport is not None:
-            self._transport.pause_reading()  # what comes next is for TLS
-            self._send(postgresql.YES)
-            self.upgrade = asyncio.ensure_future(self._start_tls(self._transport, context))
-
-    async def _start_tls(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
-        try:
-            secure = await asyncio.get_running_loop().start_tls(
-                transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_SECONDS
-            )
-        except (OSError, ssl.SSLError) as error:
-            self.refuse("the handshake failed: %s" % error)
-            self._server.sessions.discard(self)  # asyncio does not say that it is lost
-            transport.abort()
-            return
-        self.upgrade = None
-        if secure is None:  # it went away meanwhile
-            return
-        self._transport = secure
-        self.tls = True
-        self.verified = bool(secure.get_extra_info("peercert"))
+        else:
+            self.send(postgresql.YES)
+            self.start_tls(context, server_side=True)
 
 
 class Server:
@@ -252,9 +227,9 @@ class Server:
         self._arrivals: set[asyncio.Task[None]] = set()
         self._write_due = False
 
-    def listener(self, name: str) -> Listener | None:
-        """Return the settings of a listener as they are now."""
-        return self._listeners.get(name)
+    def mode(self, listener: Listener) -> str:
+        """Return whether a listener has TLS now: off, permit or only."""
+        return self._listeners.get(listener.name, listener).tls
 
     def context(self, name: str) -> ssl.SSLContext | None:
         """Return what a listener presents now."""
@@ -274,7 +249,7 @@ class Server:
         """Write the list of sessions soon; several changes are written at once."""
         if not self._write_due:
             self._write_due = True
-            asyncio.get_running_loop().call_later(0.01, self._write_sessions)
+            asyncio.get_running_loop().call_later(_SESSIONS_EVERY, self._write_sessions)
 
     def _write_sessions(self) -> None:
         self._write_due = False
@@ -286,13 +261,12 @@ class Server:
         Raises:
             SettingsError: a port cannot be opened; everything is as it was.
         """
-        roles = {
-            port: (listener.name, secure)
-            for listener in settings.listeners.values()
-            for port, secure in ((listener.port, listener.protocol == "line" and listener.tls == "only"),)
-            + ((listener.tls_port, True),)
-            if port is not None
-        }
+        roles = {}
+        for listener in settings.listeners.values():
+            if listener.port is not None:
+                roles[listener.port] = (listener.name, listener.protocol == "line" and listener.tls == "only")
+            if listener.tls_port is not None:
+                roles[listener.tls_port] = (listener.name, True)
         opened = self._open(settings.address, [port for port in roles if port not in self._doors])
         before = self._listeners
         self._roles, self._listeners, self._contexts = roles, settings.listeners, contexts
@@ -329,14 +303,14 @@ class Server:
         """End the sessions of listeners that speak clear or TLS only, and now the other one."""
         for session in list(self.sessions):
             old, new = before.get(session.listener.name), self._listeners.get(session.listener.name)
-            if old and new and new.protocol == "line" and old.tls != new.tls and session.tls != (new.tls == "only"):
+            if old and new and new.protocol == "line" and old.tls != new.tls and session.is_tls != (new.tls == "only"):
                 session.refuse("its listener changed to %s" % ("TLS" if new.tls == "only" else "clear"))
 
     async def _accept(self, port: int, door: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(door)
+                connection, _unused = await loop.sock_accept(door)
             except OSError as error:
                 self.log.write("error nobody can be accepted on %d: %s" % (port, error))
                 await asyncio.sleep(0.1)
@@ -351,16 +325,13 @@ class Server:
         if listener is None or listener.broken:
             connection.close()
             return
-        peer = "%s:%d" % connection.getpeername()[:2] if _is_connected(connection) else "unknown"
+        context = self._contexts[name] if secure else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Session(self, listener, tls=secure),
-                connection,
-                ssl=self._contexts[name] if secure else None,
-                ssl_handshake_timeout=_HANDSHAKE_SECONDS if secure else None,
+                lambda: Session(self, listener, context), connection
             )
-        except (OSError, ssl.SSLError) as error:
-            self.log.write("refused %s %s the handshake failed: %s" % (name, peer, error))
+        except OSError as error:
+            self.log.write("refused %s %s" % (name, error))
             connection.close()
 
     async def stop(self) -> None:
@@ -378,14 +349,6 @@ class Server:
     async def _gone(self) -> None:
         while self.sessions:
             await asyncio.sleep(0.005)
-
-
-def _is_connected(connection: socket.socket) -> bool:
-    try:
-        connection.getpeername()
-    except OSError:
-        return False
-    return True
 
 
 def server_contexts(settings: Settings) -> dict[str, ssl.SSLContext]:

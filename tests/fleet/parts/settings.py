@@ -19,6 +19,8 @@ CLIENT_MODES: t.Final = ("persistent", "message")
 
 #: Seconds between two messages of a client.
 INTERVALS: t.Final[t.Mapping[str, float]] = {"persistent": 0.05, "message": 0.2}
+#: Seconds without an answer after which a client takes its session for dead, and sends again over another one.
+SILENCE: t.Final = 1.0
 
 
 class SettingsError(FleetError):
@@ -113,7 +115,7 @@ def read_settings(path: Path) -> Settings:
         raise SettingsError("%s has no section [component]" % path)
     listeners, peers = {}, {}
     for name, section in sections.items():
-        kind, _, rest = name.partition(".")
+        kind, _unused, rest = name.partition(".")
         if kind == "listener" and rest:
             listeners[rest] = _listener(rest, section)
         elif kind == "peer" and rest:

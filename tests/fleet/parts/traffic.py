@@ -9,6 +9,7 @@ import typing as t
 
 from .inventory import Fleet, Pair
 from .records import Row
+from .settings import SILENCE
 
 #: Version of `traffic.json`.
 VERSION: t.Final = 1
@@ -65,13 +66,39 @@ def _sum(rows: t.Iterable[Row], name: str) -> int:
     return sum(int(row[name]) for row in rows)
 
 
+def overdue(row: Row) -> bool:
+    """Return whether a pair was silent for longer than announced.
+
+    A pause that is too short to make a client send again is no interruption.
+    """
+    return bool(row["longest_gap_ms"] > max(row["announced_ms"], SILENCE * 1000))
+
+
+#: The columns of the table, by the name of what they show.
+COLUMNS: t.Final = {
+    "sent": "sent",
+    "answered": "answered",
+    "lost": "lost",
+    "repeated": "repeated",
+    "late": "late",
+    "resets": "resets",
+    "longest_gap_ms": "gap ms",
+    "announced_ms": "announced",
+    "security": "security",
+}
+
+
 def table(traffic: t.Mapping[str, t.Any]) -> str:
     """Return the sums as a table for people."""
-    names = ("sent", "answered", "lost", "repeated", "late", "resets", "longest_gap_ms", "security")
-    rows = [("pair", *("gap ms" if name == "longest_gap_ms" else name for name in names))]
-    rows += [(row["id"], *(str(row[name]) for name in names)) for row in traffic["connections"]]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths)))
-        for row in rows
-    )
+    rows = [("pair", *COLUMNS.values())]
+    rows += [(row["id"], *(str(row[name]) for name in COLUMNS)) for row in traffic["connections"]]
+    return "\n".join(aligned(rows))
+
+
+def aligned(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
+    """Return rows as lines: the first cell of each at the left, the others under each other at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))])
+        for first, *cells in rows
+    ]
