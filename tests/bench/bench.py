@@ -1,35 +1,48 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure a whole run against a ping of the same hosts, and a plan of 5,000 hosts; every ratio is taken in one run.
+"""Measure what `connsec.tls` costs, hold it against its limits, and write the figures to build/bench.json.
 
-    python tests/bench/bench.py --output build/bench.json
+    python tests/bench/bench.py
+    python tests/bench/bench.py --only rollout --only pki
 
-A host is local, so its round trip costs what Ansible's own work costs and nothing else.
+Every ratio is taken in one run: what is compared takes turns, and the least of a few repetitions of each counts, for a
+machine that has other work to do only ever adds to it. It exits with 1 where a limit does not hold.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import operator
 import os
-import resource
+import platform
 import shutil
-import subprocess
 import sys
-import time
 import typing as t
+from importlib.metadata import version
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))
+import handshake_bench
+import pki_bench
+import plan_bench
+import rollout_bench
+from commands import ROOT
 
-import fleets  # noqa: E402
+#: Version of `bench.json`.
+VERSION: t.Final = 1
 
-ANSIBLE = Path(sys.executable).parent
+#: Each part returns figures, and is given an empty folder to work in.
+PARTS: t.Final[t.Mapping[str, t.Callable[[Path], t.Mapping[str, float]]]] = {
+    "pki": pki_bench.figures,  # first, for it wants a disk on which nothing was removed in the last minutes
+    "handshakes": handshake_bench.figures,
+    "rollout": rollout_bench.figures,
+    "plan": plan_bench.figures,
+}
 
-#: What has to hold: figure -> (what is compared, limit).
+_BOUNDS: t.Final = {"at most": operator.le, "at least": operator.ge}
+
+#: What has to hold.
 LIMITS: t.Final[t.Mapping[str, tuple[str, float]]] = {
     "pki_vs_loop": ("at most", 3.0),
     "pki_vs_community_crypto": ("at least", 200.0),
@@ -44,143 +57,61 @@ LIMITS: t.Final[t.Mapping[str, tuple[str, float]]] = {
 }
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of Ansible's runs: nothing of the user's own settings."""
-    settings = folder / "ansible.cfg"
-    settings.write_text("[defaults]\nforks = 10\nroles_path = roles\n[ssh_connection]\npipelining = true\n")
-    return {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(settings),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build"),
-        "ANSIBLE_FORKS": "10",
-        "ANSIBLE_PIPELINING": "true",
-        "ANSIBLE_RETRY_FILES_ENABLED": "false",
-        "ANSIBLE_NOCOLOR": "true",
-        "TLS_BENCH_PASSPHRASE": "a passphrase for the bench only",
-    }
-
-
-def timed(argv: t.Sequence[str], folder: Path, *, log: str) -> float:
-    """Return how many seconds a command took; a command that fails ends the bench with its last lines."""
-    begin = time.monotonic()
-    done = subprocess.run(argv, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - begin
-    (folder / log).write_text(done.stdout + done.stderr)
-    if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
-        raise SystemExit("%s ended with %d after %.1f s:\n%s" % (" ".join(argv[:4]), done.returncode, seconds, tail))
-    return seconds
-
-
-def ping(folder: Path) -> float:
-    """Return what a ping of all hosts costs."""
-    return timed(
-        [str(ANSIBLE / "ansible"), "-i", "inventory", "all", "-m", "ansible.builtin.ping"], folder, log="ping.log"
-    )
-
-
-def playbook(folder: Path, name: str, *extra: str, log: str) -> float:
-    """Return what a playbook of ours costs."""
-    argv = [str(ANSIBLE / "ansible-playbook"), "-i", "inventory", "connsec.tls." + name, *extra]
-    return timed(argv, folder, log=log)
-
-
-def best(measure: t.Callable[[], float], times: int = 3) -> float:
-    """Return the least of several measurements: noise only ever adds."""
-    return min(measure() for _ in range(times))
-
-
-def installs(work: Path) -> dict[str, float]:
-    """Return the ratios of a first and a second rollout of material to 20 hosts against a ping of them."""
-    firsts = []
-    seconds = []
-    pings = []
-    for attempt in range(3):
-        folder = fleets.local_fleet(work / ("install%d" % attempt), hosts=20)
-        with fleets.running(folder):
-            pings.append(ping(folder))
-            firsts.append(
-                playbook(folder, "rollout", "-e", "tls_until=presented", "-e", "tls_scope=all", log="first.log")
-            )
-            seconds.append(
-                playbook(folder, "rollout", "-e", "tls_until=presented", "-e", "tls_scope=all", log="second.log")
-            )
-    floor = min(pings)
-    return {"ping_seconds": floor, "first_vs_ping": min(firsts) / floor, "second_vs_ping": min(seconds) / floor}
-
-
-def full(work: Path) -> dict[str, float]:
-    """Return the ratios of a whole rollout, and of one that finds nothing due, against a ping of the same 20 hosts."""
-    rollouts = []
-    nothings = []
-    pings = []
-    extra = ("-e", "tls_until=enforced", "-e", "tls_scope=all", "-e", "tls_soak=0")
-    for attempt in range(2):
-        folder = fleets.local_fleet(work / ("full%d" % attempt), hosts=20)
-        with fleets.running(folder):
-            pings.append(ping(folder))
-            rollouts.append(playbook(folder, "rollout", *extra, log="full.log"))
-            pings.append(ping(folder))
-            nothings.append(playbook(folder, "rollout", *extra, log="nothing.log"))
-    floor = min(pings)
-    return {"full_vs_ping": min(rollouts) / floor, "nothing_due_vs_ping": min(nothings) / floor}
-
-
-def plans(work: Path) -> dict[str, float]:
-    """Return what a plan from the ledger costs for 5,000 hosts, and how it grows to 10,000."""
-    found = {}
-    for hosts in (5000, 10000):
-        folder = fleets.large_fleet(work / ("plan%d" % hosts), hosts=hosts)
-        found[hosts] = best(
-            lambda folder=folder: playbook(folder, "plan", "-e", "tls_observe=false", log="plan.log"), 2
-        )
-        if hosts == 5000:
-            mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"plan_5000_seconds": found[5000], "plan_5000_mib": mib, "plan_10000_vs_5000": found[10000] / found[5000]}
-
-
-def parts() -> dict[str, t.Callable[[Path], t.Mapping[str, float]]]:
-    """Return every part of the bench; the plan comes first, for memory is read as the largest child so far."""
-    import handshake_bench
-    import pki_bench
-
-    return {
-        "plan": plans,
-        "pki": lambda work: pki_bench.figures(work),
-        "handshakes": lambda work: handshake_bench.figures(work),
-        "installs": installs,
-        "full": full,
-    }
-
-
 def main() -> int:
     """Run the parts, write the figures, and fail where one does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", default=str(ROOT / "build" / "bench.json"))
-    parser.add_argument("--work", default=str(ROOT / "build" / "bench"))
-    parser.add_argument("--only", action="append", help="a part: plan, pki, handshakes, installs, full")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
+    parser.add_argument("--only", action="append", choices=PARTS, help="a part; may be given several times")
     options = parser.parse_args()
-    work = Path(options.work)
+    work = ROOT / "build" / "bench"
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     figures: dict[str, float] = {}
-    for name, part in parts().items():
-        if not options.only or name in options.only:
-            figures.update(part(work))
-            print("%s: %s" % (name, json.dumps(figures)), flush=True)
-    rows = []
-    for name, (way, limit) in LIMITS.items():
+    for name in options.only or PARTS:
+        print("measuring %s" % name, file=sys.stderr, flush=True)
+        (work / name).mkdir(parents=True)
+        figures.update(PARTS[name](work / name))
+    result = judged(figures)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result))
+    return 0 if result["holds"] else 1
+
+
+def judged(figures: t.Mapping[str, float]) -> dict[str, t.Any]:
+    """Return `bench.json`: the figures, and for those that have a limit whether it holds."""
+    limits = {}
+    for name, (bound, limit) in LIMITS.items():
         if name in figures:
-            holds = figures[name] <= limit if way == "at most" else figures[name] >= limit
-            rows.append(
-                {"figure": name, "value": round(figures[name], 3), way.replace(" ", "_"): limit, "holds": holds}
-            )
-    output = Path(options.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"version": 1, "figures": figures, "limits": rows}, indent=1) + "\n")
-    for row in rows:
-        print(row)
-    return 0 if all(row["holds"] for row in rows) else 1
+            limits[name] = {"bound": bound, "limit": limit, "holds": _BOUNDS[bound](figures[name], limit)}
+    return {
+        "version": VERSION,
+        "machine": {
+            "cpus": os.cpu_count(),
+            "system": "%s %s" % (platform.system(), platform.machine()),
+            "python": platform.python_version(),
+            "ansible_core": version("ansible-core"),
+            "cryptography": version("cryptography"),
+        },
+        "figures": {name: float("%.4g" % value) for name, value in figures.items()},
+        "limits": limits,
+        "holds": all(row["holds"] for row in limits.values()),
+    }
+
+
+def table(result: t.Mapping[str, t.Any]) -> str:
+    """Return the figures as a table for people: those with a limit, then those that they came from."""
+    limits = result["limits"]
+    rows = [("figure", "measured", "limit", "")]
+    for name, value in sorted(result["figures"].items(), key=lambda row: row[0] not in limits):
+        row = limits.get(name)
+        limit = "%s %g" % (row["bound"], row["limit"]) if row else ""
+        rows.append((name, "%g" % value, limit, ("holds" if row["holds"] else "DOES NOT HOLD") if row else ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = []
+    for name, value, limit, holds in rows:
+        cells = (name.ljust(widths[0]), value.rjust(widths[1]), limit.ljust(widths[2]), holds)
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

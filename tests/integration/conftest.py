@@ -1,11 +1,10 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fleets for the integration tests: fresh ones, and ones that are enforced already."""
+"""Fleets for the integration tests: in the clear, switched, and enforced. The latter two are restored from a copy."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import typing as t
@@ -13,42 +12,63 @@ from pathlib import Path
 
 import pytest
 
-from .harness import ENFORCE, Fleet
+from .harness import ENFORCE, SWITCH, Fleet
 
-#: Workers of pytest-xdist have networks of their own.
-_WORKER: t.Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_nets = itertools.count(100 + _WORKER * 50)
+#: Every worker of every session has a network of its own, a fleet each at a time; nobody meets what another one left.
+_NET: t.Final = "127.%d.%d" % (90 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), os.getpid() % 250)
+
+
+class States:
+    """Fleets as a rollout leaves them, made once and restored from a copy, for a rollout takes longer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def restored(self, name: str, arguments: t.Sequence[str]) -> Fleet:
+        """Return a fleet in this state, up and under traffic."""
+        fleet = Fleet(self._folder / name / "fleet", net=_NET)
+        copy = self._folder / name / "copy"
+        if not copy.exists():
+            fleet.up()
+            try:
+                fleet.playbook("rollout", *arguments).must_end(0)
+            finally:
+                fleet.down()
+            shutil.copytree(fleet.root, copy, symlinks=True)
+        shutil.rmtree(fleet.root)
+        shutil.copytree(copy, fleet.root, symlinks=True)
+        fleet.up()
+        return fleet
+
+
+@pytest.fixture(scope="session")
+def states(tmp_path_factory: pytest.TempPathFactory) -> States:
+    """What was made already."""
+    return States(tmp_path_factory.mktemp("states"))
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> t.Iterator[Fleet]:
+def clear(tmp_path: Path) -> t.Iterator[Fleet]:
     """A small fleet that talks in the clear."""
-    found = Fleet(tmp_path / "fleet", net="127.%d.0" % next(_nets))
+    found = Fleet(tmp_path / "fleet", net=_NET)
     found.up()
+    try:
+        yield found
+    finally:
+        found.down()
+
+
+@pytest.fixture
+def switched(states: States) -> t.Iterator[Fleet]:
+    """A small fleet whose clients use TLS, while its clear listeners are still open."""
+    found = states.restored("switched", SWITCH)
     yield found
     found.down()
 
 
-@pytest.fixture(scope="session")
-def _enforced_tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The folder of a fleet after its rollout, and a copy of it from which tests restore it."""
-    folder = tmp_path_factory.mktemp("enforced")
-    found = Fleet(folder / "fleet", net="127.%d.0" % (90 + _WORKER))
-    found.up()
-    run = found.playbook("rollout", *ENFORCE)
-    found.down()
-    assert run.code == 0, run.text[-4000:]
-    shutil.copytree(found.root, folder / "copy", symlinks=True)
-    return found.root, folder / "copy"
-
-
 @pytest.fixture
-def enforced(_enforced_tree: tuple[Path, Path]) -> t.Iterator[Fleet]:
-    """A small fleet whose pairs are all enforced; restored from a copy, for a rollout takes longer."""
-    root, copy = _enforced_tree
-    shutil.rmtree(root)
-    shutil.copytree(copy, root, symlinks=True)
-    found = Fleet(root, net="127.%d.0" % (90 + _WORKER))
-    found.up()
+def enforced(states: States) -> t.Iterator[Fleet]:
+    """A small fleet whose pairs are all enforced."""
+    found = states.restored("enforced", ENFORCE)
     yield found
     found.down()

@@ -19,13 +19,28 @@ import time
 import typing as t
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-FLEET = ROOT / "tests" / "fleet" / "fleet.py"
-BIN = Path(sys.executable).parent
-PASSPHRASE = "canary-passphrase-0451"
-#: What a rollout of the tests is told: the clear listeners are watched briefly, and nothing is collected over days.
-QUICK = ("-e", "tls_watch=0.5", "-e", "tls_soak=0")
-ENFORCE = (*QUICK, "-e", "tls_until=enforced", "-e", "tls_scope=all")
+import yaml
+from faults import killing
+
+ROOT: t.Final = Path(__file__).resolve().parents[2]
+SMALL: t.Final = ROOT / "tests" / "fleet" / "small"
+BIN: t.Final = Path(sys.executable).parent
+PASSPHRASE: t.Final = "canary-passphrase-0451"
+
+#: The small fleet: a server and its standby, and two clients of both.
+SERVERS: t.Final = ("confserv@cfg1", "confserv@cfg2")
+HOLDS_A_SESSION: t.Final = "router@app1"
+CONNECTS_ANEW: t.Final = "desk@app1"
+PAIRS: t.Final = tuple(
+    "%s->confserv.default@%s" % (client, host)
+    for client in (CONNECTS_ANEW, HOLDS_A_SESSION)
+    for host in ("cfg1", "cfg2")
+)
+
+#: What a run of the tests is told: clear listeners are watched briefly, and nothing is collected over days.
+QUICK: t.Final = ("-e", "tls_watch=0.2", "-e", "tls_soak=0")
+SWITCH: t.Final = (*QUICK, "-e", "tls_scope=all")
+ENFORCE: t.Final = (*SWITCH, "-e", "tls_until=enforced")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +56,18 @@ class Run:
         """How many tasks said that they changed something, over all hosts."""
         return sum(row["changed"] for row in self.data.get("stats", {}).values())
 
+    @property
+    def last_lines(self) -> str:
+        """What it said from its result table on."""
+        found = re.search(r"^RESULT .*", self.text, re.M | re.S)
+        assert found, "there are no last lines:\n" + self.text[-3000:]
+        return found.group(0)
+
     def reasons(self) -> set[tuple[str, str]]:
         """Return every (target, reason) that a task gave."""
         found: set[tuple[str, str]] = set()
         for result in self.results():
-            found |= {(target, reason) for target, reason in (result.get("reasons") or {}).items()}
+            found |= set((result.get("reasons") or {}).items())
         return found
 
     def results(self) -> t.Iterator[dict[str, t.Any]]:
@@ -56,15 +78,20 @@ class Run:
                     yield result
                     yield from result.get("results") or ()
 
+    def must_end(self, code: int) -> Run:
+        """Fail unless it ended so."""
+        assert self.code == code, "it ended with %d:\n%s" % (self.code, self.text[-5000:])
+        return self
+
 
 class Fleet:
     """A small fleet in a folder of its own: started, moved by playbooks, looked at, and stopped."""
 
-    def __init__(self, root: Path, *, net: str, inventory: Path | None = None) -> None:
+    def __init__(self, root: Path, *, net: str) -> None:
         self.root = root
         self.net = net
         self.inventory = root / "inventory"
-        self._source = inventory or ROOT / "tests" / "fleet" / "small"
+        self.store = root / "store"
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of this fleet's programs and playbooks, with nothing of the user's own settings."""
@@ -74,52 +101,128 @@ class Fleet:
             "CONNSEC_DEMO_ROOT": str(self.root),
             "CONNSEC_FLEET_NET": self.net,
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build"),
-            "ANSIBLE_CONFIG": os.devnull,
-            "ANSIBLE_PIPELINING": "true",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_HOME": str(self.root / "ansible"),
             "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests" / "integration" / "callbacks"),
-            "ANSIBLE_CALLBACKS_ENABLED": "record",
+            "ANSIBLE_CALLBACKS_ENABLED": "record,die",
             "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
             "PATH": "%s:%s" % (BIN, os.environ["PATH"]),
             **more,
         }
 
+    # its programs
+
     def fleet(self, verb: str, *arguments: str) -> str:
         """Run the fleet's own program."""
-        argv = [sys.executable, str(FLEET), verb, "--root", str(self.root), "--fleet", "small", *arguments]
+        argv = [sys.executable, str(SMALL.parent / "fleet.py"), verb, "--root", str(self.root), *arguments]
         done = subprocess.run(argv, env=self.environment(), capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def prepare(self) -> None:
-        """Copy the inventory, and give the store its passphrase."""
+        """Copy the inventory, and give the store a passphrase that can be looked for."""
         self.root.mkdir(parents=True, exist_ok=True)
         if not self.inventory.exists():
-            shutil.copytree(self._source, self.inventory)
-        (self.root / "passphrase").write_text(PASSPHRASE)
-        (self.root / "passphrase").chmod(0o600)
+            shutil.copytree(SMALL, self.inventory)
+        passphrase = self.root / "passphrase"
+        passphrase.write_text(PASSPHRASE)
+        passphrase.chmod(0o600)
 
     def up(self) -> None:
         """Start every program and wait until each client was answered."""
         self.prepare()
-        self.fleet("up")
+        try:
+            self.fleet("up", "--fleet", "small")
+        except AssertionError:
+            self.down()  # what did start would hold its addresses
+            raise
 
     def down(self) -> None:
         """Stop every program."""
         self.fleet("down")
 
-    def start(self, name: str, *extra: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a playbook and return its process."""
+    def folder(self, instance: str) -> Path:
+        """Return the folder of an instance's program."""
+        component, _unused, host = instance.partition("@")
+        return self.root / "hosts" / host / component
+
+    def options(self, instance: str) -> Path:
+        """Return the option file of an instance."""
+        return self.folder(instance) / "options.ini"
+
+    def edit(self, instance: str, pattern: str, replacement: str, *, count: int = 0) -> str:
+        """Edit an instance's options as somebody else would, and return what they were."""
+        file = self.options(instance)
+        before = file.read_text()
+        after = re.sub(pattern, replacement, before, count=count, flags=re.M)
+        assert after != before, "%r is not in\n%s" % (pattern, before)
+        file.write_text(after)
+        return before
+
+    def address(self, instance: str) -> str:
+        """Return the address of an instance's host."""
+        found = re.search(r"^address = (\S+)$", self.options(instance).read_text(), re.M)
+        assert found
+        return found.group(1)
+
+    def material(self, instance: str) -> Path:
+        """Return the folder of an instance's current material."""
+        component, _unused, host = instance.partition("@")
+        return self.root / "hosts" / host / "connsec" / component / "current"
+
+    # its inventory
+
+    def edit_yaml(self, name: str, edit: t.Callable[[dict[str, t.Any]], None]) -> None:
+        """Edit a file of the inventory as data."""
+        file = self.inventory / name
+        data = yaml.safe_load(file.read_text())
+        edit(data)
+        file.write_text(yaml.safe_dump(data, sort_keys=False, width=1000))
+
+    def make_mutual(self, *, presenting: t.Container[str]) -> None:
+        """Have the listener demand certificates, and these client components present one."""
+
+        def listener(data: dict[str, t.Any]) -> None:
+            data["components"]["confserv"]["listeners"]["default"]["mode"] = "mutual"
+
+        def settings(data: dict[str, t.Any]) -> None:
+            server = data["tls_settings"]["confserv"]
+            section = {"section": "listener.{listener}"}
+            trust, request = {**section, "key": "trust", "value": "{trust}"}, {**section, "key": "verify_client"}
+            server["permit"] = [trust, {**request, "value": "request"}, *server["permit"]]
+            server["demand"] = [{**request, "value": "require"}]
+            section = {"section": "peer.{server}.{server_host}"}
+            present = [
+                {**section, "key": "certificate", "value": "{fullchain}"},
+                {**section, "key": "key", "value": "{key}"},
+            ]
+            for component in ("router", "desk"):
+                if component in presenting:
+                    client = data["tls_settings"][component]
+                    client["connect"] = [*present, *client["connect"]]
+
+        self.edit_yaml("tls_connections.yml", listener)
+        self.edit_yaml("group_vars/all.yml", settings)
+
+    # playbooks
+
+    def start(self, name: str, *extra: str, prefix: t.Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
+        """Start a playbook and return its process; its output goes to playbook.log."""
         record = self.root / "record.json"
         record.unlink(missing_ok=True)
-        argv = [str(BIN / "ansible-playbook"), "-i", str(self.inventory), "connsec.tls." + name, *extra]
-        log = open(self.root / "playbook.log", "w")  # noqa: SIM115
+        argv = [*prefix, str(BIN / "ansible-playbook"), "-i", str(self.inventory), "connsec.tls." + name, *extra]
         variables = self.environment(CONNSEC_RECORD=str(record), **environment)
-        return subprocess.Popen(
-            argv, env=variables, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=self.root, start_new_session=True
-        )
+        with (self.root / "playbook.log").open("w") as log:
+            return subprocess.Popen(
+                argv,
+                env=variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=self.root,
+                start_new_session=True,
+            )
 
     def finish(self, process: subprocess.Popen[str], *, timeout: float = 240) -> Run:
         """Wait for a playbook and return what it said."""
@@ -130,11 +233,27 @@ class Fleet:
             raise
         record = self.root / "record.json"
         data = json.loads(record.read_text()) if record.exists() else {}
-        return Run(code, (self.root / "playbook.log").read_text(), data)
+        return Run(code, self.log, data)
 
-    def playbook(self, name: str, *extra: str, **environment: str) -> Run:
-        """Run a playbook to its end."""
-        return self.finish(self.start(name, *extra, **environment))
+    @property
+    def log(self) -> str:
+        """What the newest playbook has said so far."""
+        return (self.root / "playbook.log").read_text()
+
+    def playbook(self, name: str, *extra: str, prefix: t.Sequence[str] = (), **environment: str) -> Run:
+        """Run a playbook to its end, perhaps under another program."""
+        return self.finish(self.start(name, *extra, prefix=prefix, **environment))
+
+    def killed_at(self, place: str, *extra: str) -> Run:
+        """Run a rollout that dies: at ``task NAME[#TIMES]``, or at an effect of one of its processes (tests/faults)."""
+        if place.startswith("task "):
+            return self.playbook("rollout", *extra, CONNSEC_TEST_DIE=place.removeprefix("task "))
+        count = self.root / "count"
+        count.unlink(missing_ok=True)
+        found = killing(place, count=count, base={})
+        return self.playbook("rollout", *extra, **found)
+
+    # what it shows
 
     def report(self) -> dict[str, t.Any]:
         """Return the newest report."""
@@ -151,12 +270,14 @@ class Fleet:
         rows = json.loads((self.root / "traffic.json").read_text())["connections"]
         return {row["id"]: row for row in rows}
 
-    def assert_everybody_talks(self, seconds: float = 3.0) -> None:
-        """Fail unless every pair is answered again and none has lost a message."""
+    # what must hold
+
+    def must_talk(self) -> None:
+        """Fail unless every pair is answered again, and none has lost a message so far."""
         before = self.traffic()
         until = time.monotonic() + 20
         while True:
-            time.sleep(seconds / 3)
+            time.sleep(0.5)
             now = self.traffic()
             silent = [name for name in before if now[name]["answered"] <= before[name]["answered"]]
             if not silent:
@@ -164,6 +285,21 @@ class Fleet:
             assert time.monotonic() < until, "no answers on %s" % ", ".join(silent)
         lost = {name: row["lost"] for name, row in now.items() if row["lost"]}
         assert not lost, lost
+
+    def must_be_enforced_by_the_next_run(self) -> None:
+        """Fail unless the next run completes, the one after changes nothing, and everybody talks all the while."""
+        self.must_talk()
+        self.playbook("rollout", *ENFORCE).must_end(0)
+        assert set(self.stages().values()) == {("enforced", "done")}, self.stages()
+        again = self.playbook("rollout", *ENFORCE).must_end(0)
+        assert again.changed == 0, again.text[-3000:]
+        self.must_talk()
+
+
+def still(*folders: Path) -> dict[str, tuple[t.Any, ...]]:
+    """Return the same without what the programs of the fleet write all the while, and who held a lock last."""
+    lively = (".log", "traffic.jsonl", "sessions.jsonl", "process.json", ".lock")
+    return {path: value for path, value in tree(*folders).items() if not path.endswith(lively)}
 
 
 def tree(*folders: Path) -> dict[str, tuple[t.Any, ...]]:
@@ -183,10 +319,3 @@ def tree(*folders: Path) -> dict[str, tuple[t.Any, ...]]:
                 content = ""
             found[str(path)] = (stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode), content)
     return found
-
-
-def last_lines(run: Run) -> str:
-    """Return what a run said from its result table on."""
-    found = re.search(r"^RESULT .*", run.text, re.M | re.S)
-    assert found, run.text[-3000:]
-    return found.group(0)

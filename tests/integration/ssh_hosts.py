@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SSH hosts for tests: the own user's sshd on a loopback port for each host, which can be stopped in the middle of a run."""
+"""SSH hosts for tests: an own sshd on a loopback port for each host, which can be stopped in the middle of a run."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class SshHosts:
             "ansible_port": port,
             "ansible_user": getpass.getuser(),
             "ansible_ssh_private_key_file": str(self._folder / "user_key"),
-            "ansible_ssh_common_args": options,
+            "ansible_ssh_args": options,
             "ansible_ssh_retries": 0,
         }
         folder = self._fleet.inventory / "host_vars"
@@ -101,7 +101,12 @@ class SshHosts:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
 
-    def close(self) -> None:
-        """Stop every sshd."""
+    def __enter__(self) -> SshHosts:
+        """Return the hosts, all of them reachable."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Stop every sshd, and let Ansible reach the hosts without it again."""
         for name in list(self._daemons):
             self.lose(name)
+        shutil.rmtree(self._fleet.inventory / "host_vars")

@@ -6,31 +6,19 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
-from pathlib import Path
+import typing as t
 
 import pytest
 
-from .harness import ENFORCE, QUICK, Fleet
+from .harness import ENFORCE, HOLDS_A_SESSION, QUICK, SERVERS, Fleet
+
+MINE, OTHER = SERVERS
 
 
-def current(fleet: Fleet, instance: str) -> Path:
-    component, host = instance.split("@")
-    return fleet.root / "hosts" / host / "connsec" / component / "current"
-
-
-def a_server(fleet: Fleet) -> str:
-    return str(fleet.report()["connections"][0]["server"])
-
-
-def a_client(fleet: Fleet) -> dict:
-    return dict(fleet.report()["connections"][0])
-
-
-def flip_a_byte(fleet: Fleet) -> str:
-    path = current(fleet, a_server(fleet)) / "key.pem"
+def flip_a_byte_of_a_key(fleet: Fleet) -> str:
+    path = fleet.material(MINE) / "key.pem"
     data = bytearray(path.read_bytes())
     data[60] ^= 1
     path.chmod(0o600)
@@ -39,87 +27,67 @@ def flip_a_byte(fleet: Fleet) -> str:
     return "key.pem differs"
 
 
-def open_the_key(fleet: Fleet) -> str:
-    (current(fleet, a_server(fleet)) / "key.pem").chmod(0o644)
+def let_everybody_read_a_key(fleet: Fleet) -> str:
+    (fleet.material(MINE) / "key.pem").chmod(0o644)
     return "key.pem is 0644"
 
 
-def put_another_certificate_in(fleet: Fleet) -> str:
-    rows = fleet.report()["connections"]
-    mine = a_server(fleet)
-    other = next(row["server"] for row in rows if row["server"] != mine)
+def put_another_valid_certificate_in(fleet: Fleet) -> str:
     for name in ("certificate.pem", "fullchain.pem", "key.pem"):
-        path = current(fleet, mine) / name
+        path = fleet.material(MINE) / name
         mode = path.stat().st_mode & 0o777
         path.chmod(0o600)
-        path.write_bytes((current(fleet, other) / name).read_bytes())
+        path.write_bytes((fleet.material(OTHER) / name).read_bytes())
         path.chmod(mode)
-    return "differs"
+    return "certificate.pem differs"
 
 
-def set_a_client_back(fleet: Fleet) -> str:
-    row = a_client(fleet)
-    component, host = row["client"].split("@")
-    for path in (fleet.root / "hosts" / host / component).glob("*.ini"):
-        text = path.read_text()
-        path.write_text(re.sub(r"^tls *= *yes", "tls = no", text, count=1, flags=re.M))
-    return "tls is"
+def set_a_client_back_to_clear(fleet: Fleet) -> str:
+    fleet.edit(HOLDS_A_SESSION, r"^tls = yes", "tls = no", count=1)
+    return "tls is 'no'"
 
 
 def leave_a_process_on_its_old_certificate(fleet: Fleet) -> str:
-    """Install a new generation without the reload: what a run that died in between leaves behind."""
-    instance = a_server(fleet)
-    component, host = instance.split("@")
-    run = fleet.playbook("rollout", *ENFORCE, "-e", "tls_until=presented")
-    assert run.code == 0
-    generation = current(fleet, instance)
-    number = int(os.readlink(generation).rpartition("/")[2])
-    copy = generation.parent / "generations" / ("%06d" % (number + 1))
-    os.system("cp -a %s %s" % (generation.resolve(), copy))  # noqa: S605
-    return ""
+    """A name is added, a new certificate issued and installed, and the run dies before the reload."""
+    file = fleet.inventory / "tls_connections.yml"
+    file.write_text(file.read_text() + "\nidentities: {%s: {names: [added.example.net]}}\n" % MINE)
+    assert fleet.killed_at("task Do the steps", *ENFORCE).code == -signal.SIGKILL
+    return "presents another certificate"
 
 
-DRIFT = [flip_a_byte, open_the_key, put_another_certificate_in, set_a_client_back]
+DAMAGES: t.Final = (
+    flip_a_byte_of_a_key,
+    let_everybody_read_a_key,
+    put_another_valid_certificate_in,
+    set_a_client_back_to_clear,
+    leave_a_process_on_its_old_certificate,
+)
 
 
-@pytest.mark.parametrize("damage", DRIFT, ids=lambda function: function.__name__)
-def test_drift_is_named_by_verify_and_mended_by_rollout(enforced: Fleet, damage):
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_drift_is_named_by_verify_and_mended_by_rollout(enforced: Fleet, damage: t.Callable[[Fleet], str]):
     words = damage(enforced)
-    verified = enforced.playbook("verify", *QUICK)
-    assert verified.code == 2, verified.text[-3000:]
-    assert words in verified.text
+    verified = enforced.playbook("verify", *QUICK).must_end(2)
+    assert words in verified.last_lines
     assert verified.changed == 0
-    mended = enforced.playbook("rollout", *ENFORCE)
-    assert mended.code == 0, mended.text[-4000:]
+    mended = enforced.playbook("rollout", *ENFORCE).must_end(0)
     assert mended.changed > 0
-    again = enforced.playbook("rollout", *ENFORCE)
-    assert (again.code, again.changed) == (0, 0), again.text[-3000:]
-    enforced.assert_everybody_talks()
+    again = enforced.playbook("rollout", *ENFORCE).must_end(0)
+    assert again.changed == 0, again.text[-3000:]
+    enforced.playbook("verify", *QUICK).must_end(0)
+    enforced.must_talk()
 
 
-def test_a_process_on_its_old_certificate_is_named_and_loaded(enforced: Fleet):
-    """A new certificate is issued because a name was added; the run is kept from its reload, as if it had died there."""
-    file = enforced.inventory / "tls_connections.yml"
-    instance = a_server(enforced)
-    serial = next(row["serial"] for row in enforced.report()["identities"] if row["name"] == instance)
-    text = file.read_text()
-    file.write_text(text + "identities: {%s: {names: [added.example.net]}}\n" % instance)
-    killed = enforced.playbook("rollout", *ENFORCE, CONNSEC_RUN_FAULT="round.open.before")
-    assert killed.code != 0
-    verified = enforced.playbook("verify", *QUICK)
-    assert verified.code == 2, verified.text[-3000:]
-    assert "still presents another certificate" in verified.text or "has not loaded" in verified.text
-    mended = enforced.playbook("rollout", *ENFORCE)
-    assert mended.code == 0, mended.text[-4000:]
-    again = enforced.playbook("rollout", *ENFORCE)
-    assert (again.code, again.changed) == (0, 0), again.text[-3000:]
-    assert serial != next(row["serial"] for row in enforced.report()["identities"] if row["name"] == instance)
-    enforced.assert_everybody_talks()
+def test_a_fleet_as_it_was_left_verifies_and_every_pair_is_in_the_last_lines(enforced: Fleet):
+    run = enforced.playbook("verify", *QUICK).must_end(0)
+    assert run.changed == 0
+    for name in enforced.stages():
+        assert name in run.last_lines
 
 
-def test_a_restarted_process_counts_as_loaded(enforced: Fleet):
-    for pid_file in (enforced.root / "hosts").glob("*/*/*.pid"):
-        os.kill(int(pid_file.read_text().split()[0]), signal.SIGHUP)
+def test_a_process_that_somebody_reloaded_is_no_drift(enforced: Fleet):
+    for pid_file in (enforced.root / "hosts").glob("*/*/component.pid"):
+        os.kill(int(pid_file.read_text()), signal.SIGHUP)
     time.sleep(0.5)
-    run = enforced.playbook("rollout", *ENFORCE)
-    assert (run.code, run.changed) == (0, 0), run.text[-3000:]
+    run = enforced.playbook("rollout", *ENFORCE).must_end(0)
+    assert run.changed == 0, run.text[-3000:]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SIGKILL in the middle: before and after renames, reloads and ledger writes, of the run and of a module's process.
 
-``make test`` kills at eight points, ``make soak`` at all of them.
+``make test`` kills at eight points, ``make soak`` at all of them. What the points mean stands in ``tests/faults``.
 """
 
 from __future__ import annotations
@@ -12,87 +12,85 @@ import typing as t
 
 import pytest
 
-from .harness import ENFORCE, Fleet, last_lines
+from .harness import ENFORCE, Fleet
 
-#: Points of the run (ansible-playbook itself dies), then of one module's or action's process.
-RUN_POINTS = [
-    "plan.model.after",
-    "plan.decide.after",
-    "round.installed.before",
-    "round.installed.after",
-    "round.open.before",
-    "round.open.before#3",
-    "round.open.after#2",
-    "round.judge.before",
-    "round.judge.before#2",
-    "round.judge.after",
-    "round.judge.after#4",
-    "report.before",
-    "report.after",
-]
-PROCESS_POINTS = [
-    "pki.journal.before",
-    "pki.journal.after",
-    "pki.write.after",
-    "store.publish.before",
-    "store.publish.between",
-    "store.publish.after",
-    "ledger.history.before",
-    "ledger.current.before",
-    "ledger.current.after",
-    "files.rename.before",
-    "files.rename.after",
-    "material.current.before",
-    "material.current.after",
-    "step.marker.before",
-    "step.marker.after",
-    "step.apply.before",
-    "step.apply.after",
-    "options.rename.before",
-    "options.rename.after",
-]
+#: ansible-playbook dies when a task is about to start; the tasks that run on hosts finish.
+TASKS: t.Final = (
+    "Read the model",
+    "Observe",
+    "Plan",
+    "Make what is missing in the store",
+    "Install material",
+    "Take in what the hosts show now",
+    "Open the first round",
+    *("Do the steps#%d" % number for number in range(1, 6)),
+    "Look from the clients' hosts",
+    "Look from the clients' hosts#3",
+    *("Judge the round#%d" % number for number in range(1, 6)),
+    "Say what was reached",
+)
+#: An action on the controller dies, and ansible-playbook with it.
+CONTROLLER: t.Final = (
+    "append journal.jsonl before",
+    "append journal.jsonl after",
+    "rename *.pem before",
+    "rename *.pem after 3",
+    "append journal.jsonl before 2",
+    "append history.jsonl before",
+    "append history.jsonl after 2",
+    "rename connections.json before",
+    "rename connections.json after 3",
+    "rename report.json before",
+)
+#: A module's process on a host dies alone.
+HOSTS: t.Final = (
+    "create manifest.json before",
+    "rename current before",
+    "rename current after",
+    "rename before.json before",
+    "rename before.json after 2",
+    "rename pending.json before",
+    "rename pending.json after 3",
+    "rename options.ini before",
+    "rename options.ini after",
+    "rename options.ini after 3",
+    "rename after.json before",
+    "rename after.json after 2",
+    "signal SIGHUP before",
+    "signal SIGHUP after",
+    "signal SIGHUP before 3",
+    "signal SIGHUP after 5",
+    "rename loaded.json before",
+    "rename loaded.json after 2",
+    "remove pending.json before",
+    "remove pending.json after 2",
+)
 #: The eight that every `make test` runs: one of each sort.
-ALWAYS = {
-    "plan.decide.after",
-    "round.judge.before#2",
-    "round.open.before#3",
-    "pki.write.after",
-    "ledger.current.before",
-    "material.current.before",
-    "step.apply.before",
-    "step.apply.after",
-}
+ALWAYS: t.Final = frozenset((
+    "task Do the steps#2",
+    "task Judge the round#4",
+    "append journal.jsonl after",
+    "rename connections.json before",
+    "rename current before",
+    "rename options.ini after",
+    "signal SIGHUP before 3",
+    "signal SIGHUP after",
+))  # fmt: skip
+
+PLACES: t.Final = (*("task %s" % task for task in TASKS), *CONTROLLER, *HOSTS)
 
 
-def marked(points: list[str]) -> list[t.Any]:
-    """Return the points as parameters; all but the eight are for the soak."""
-    return [point if point in ALWAYS else pytest.param(point, marks=pytest.mark.soak) for point in points]
-
-
-def recovers(fleet: Fleet) -> None:
-    """Assert what must hold after any kill."""
-    fleet.assert_everybody_talks()
-    run = fleet.playbook("rollout", *ENFORCE)
-    assert run.code == 0, run.text[-4000:]
-    assert set(fleet.stages().values()) == {("enforced", "done")}, last_lines(run)
-    again = fleet.playbook("rollout", *ENFORCE)
-    assert (again.code, again.changed) == (0, 0), again.text[-3000:]
-    left = [str(path) for path in (fleet.root / "hosts").glob("*/connsec/*/pending.json")]
-    left += [str(path) for path in fleet.root.rglob("*") if ".new-" in path.name or path.name.endswith(".connsec-new")]
-    assert not left
-    fleet.assert_everybody_talks()
-
-
-@pytest.mark.parametrize("point", marked(RUN_POINTS))
-def test_a_run_that_is_killed_is_finished_by_the_next(fleet: Fleet, point: str):
-    process = fleet.start("rollout", *ENFORCE, CONNSEC_RUN_FAULT=point, CONNSEC_RUN_FAULT_COUNT=str(fleet.root / "count"))
-    run = fleet.finish(process)
-    assert run.code == -9, "the run was not killed at %s: %s" % (point, run.text[-2000:])
-    recovers(fleet)
-
-
-@pytest.mark.parametrize("point", marked(PROCESS_POINTS))
-def test_a_process_that_is_killed_keeps_back_what_it_worked_on_and_the_next_run_finishes(fleet: Fleet, point: str):
-    run = fleet.playbook("rollout", *ENFORCE, CONNSEC_FAULT=point)
-    assert run.code != 0, "nothing was killed at %s: %s" % (point, run.text[-2000:])
-    recovers(fleet)
+@pytest.mark.parametrize(
+    "place", [place if place in ALWAYS else pytest.param(place, marks=pytest.mark.soak) for place in PLACES]
+)
+def test_whatever_is_killed_the_next_run_finishes_it(clear: Fleet, place: str):
+    run = clear.killed_at(place, *ENFORCE)
+    if place in HOSTS:
+        run.must_end(2)
+        assert run.last_lines
+    else:
+        run.must_end(-9)
+    clear.must_be_enforced_by_the_next_run()
+    left = [path for path in clear.root.rglob("*") if path.name == "pending.json" or ".new-" in path.name]
+    left += list(clear.root.rglob("*.connsec-new"))
+    assert not left, left

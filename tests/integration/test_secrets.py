@@ -1,0 +1,123 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A canary in every secret is found nowhere: output, logs, facts, temporary files, process arguments.
+
+That holds for a run that works at -vvvvv with --diff, and for one whose step fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import threading
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from .harness import ENFORCE, PASSPHRASE, Fleet
+
+
+def secrets_of(fleet: Fleet) -> dict[str, bytes]:
+    """Return a part of every secret: the passphrase, the middle of each key, in the store and on hosts."""
+    found = {"the passphrase": PASSPHRASE.encode()}
+    for path in [*fleet.root.glob("hosts/*/connsec/*/current/key.pem"), *fleet.store.rglob("*.pem")]:
+        text = path.read_bytes()
+        if b"PRIVATE KEY" in text:
+            body = text.partition(b"PRIVATE KEY-----\n")[2]
+            found[str(path.relative_to(fleet.root))] = body.splitlines()[1]
+    return found
+
+
+#: Where modules send what they were called with.
+SYSTEM_LOG: t.Final = Path("/dev/log")
+
+
+@contextlib.contextmanager
+def system_log() -> t.Iterator[list[bytes] | None]:
+    """Take the system log's place, where it is free, and yield what is sent to it."""
+    if os.geteuid() != 0 or SYSTEM_LOG.exists():
+        yield None
+        return
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as place:
+        place.bind(str(SYSTEM_LOG))
+        place.settimeout(0.2)
+        stop = threading.Event()
+
+        def hear() -> None:
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    heard.append(place.recv(1 << 20))
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        try:
+            yield heard
+        finally:
+            stop.set()
+            thread.join()
+            SYSTEM_LOG.unlink()
+
+
+def breaks(data: dict[str, t.Any]) -> None:
+    """Have the servers' permit write what their test refuses."""
+    breaking = {"section": "listener.{listener}", "key": "broken", "value": "yes"}
+    data["tls_settings"]["confserv"]["permit"].append(breaking)
+
+
+def works(data: dict[str, t.Any]) -> None:
+    """Take that back."""
+    data["tls_settings"]["confserv"]["permit"].pop()
+
+
+def test_no_secret_is_found_outside_its_file(clear: Fleet, tmp_path: Path):
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("LEFT OUT: there is no strace on this machine; secrets in process arguments were not looked for")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    facts = tmp_path / "facts"
+    log, calls = tmp_path / "ansible.log", tmp_path / "calls"
+    settings = {
+        "ANSIBLE_LOG_PATH": str(log),
+        "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(facts),
+        "TMPDIR": str(temporary),
+    }
+    traced: t.Sequence[str] = (
+        strace,
+        "--seccomp-bpf",
+        "-f",
+        "-qq",
+        "-s",
+        "65536",
+        "-e",
+        "trace=execve",
+        "-o",
+        str(calls),
+    )
+    clear.edit_yaml("group_vars/all.yml", breaks)
+    with system_log() as heard:
+        failed = clear.playbook("rollout", *ENFORCE, "--diff", "-vvv", **settings).must_end(2)
+        clear.edit_yaml("group_vars/all.yml", works)
+        run = clear.playbook("rollout", *ENFORCE, "--diff", "-vvvvv", prefix=traced, **settings).must_end(0)
+    secrets = secrets_of(clear)
+    assert len(secrets) > 6, secrets
+    places = [log, calls, clear.root / "record.json", clear.root / "report.json", clear.root / "report.html"]
+    places += [
+        path for folder in (temporary, facts, clear.root / "ansible") for path in folder.rglob("*") if path.is_file()
+    ]
+    places += list((clear.store / "ledger").rglob("*.json*"))
+    texts = {"output": run.text.encode(), **{str(path): path.read_bytes() for path in places}}
+    texts["output of the run that failed"] = failed.text.encode()
+    if heard is not None:
+        texts["system log"] = b"\n".join(heard)
+        assert b"Invoked with" in texts["system log"], "modules were not heard"
+    assert not [where for where, text in texts.items() if where != str(calls) and b"PRIVATE KEY" in text]
+    leaks = [(what, where) for what, secret in secrets.items() for where, text in texts.items() if secret in text]
+    assert not leaks
+    assert any(b"ansible-playbook" in text for text in texts.values()), "nothing was looked at"
