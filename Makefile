@@ -87,11 +87,13 @@ sanity: test-venv ## ansible-test sanity, on a copy under build/
 
 .PHONY: integration
 integration: tools ## The real thing: fleets on loopback, failures, independent judges
-	@$(pytest) -m "not soak" tests/integration
+	@# the demo alone: it is held to messages and milliseconds, and nothing else may slow it down
+	@$(pytest) tests/integration/test_demo.py
+	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" --ignore tests/integration/test_demo.py tests/integration
 
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point
-	@$(pytest) -m soak tests/integration
+	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
 
 .PHONY: bench
 bench: run-venv ## Measures against ping, a plain loop and community.crypto; writes build/bench.json

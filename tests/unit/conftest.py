@@ -61,10 +61,13 @@ def runs_on_targets(path: Path) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave the controller's tests out where this Python stands for a target."""
-    if IS_TARGET and collection_path.name.startswith("test_"):
-        return not runs_on_targets(collection_path) or None
-    return None
+    """Leave the controller's tests out where this Python stands for a target, and folders of nothing else unopened."""
+    if not IS_TARGET:
+        return None
+    if collection_path.is_dir():
+        tests = list(collection_path.rglob("test_*.py"))
+        return (bool(tests) and not any(map(runs_on_targets, tests))) or None
+    return (collection_path.name.startswith("test_") and not runs_on_targets(collection_path)) or None
 
 
 def pytest_report_header() -> str | None:

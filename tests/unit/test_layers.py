@@ -112,7 +112,9 @@ def layer_of(name: str) -> str | None:
     if parts[0] == "module_utils":
         return {"_core": "core", "_host": "host hands"}.get(([*parts, ""])[1], "border of modules")
     folders = {
-        pattern.split("/")[0]: layer for layer, (pattern, _, _) in LAYERS.items() if "module_utils" not in pattern
+        pattern.split("/", maxsplit=1)[0]: layer
+        for layer, (pattern, _below, _packages) in LAYERS.items()
+        if "module_utils" not in pattern
     }
     return folders.get(parts[0], "outside every layer: plugins/%s" % parts[0])
 
@@ -129,7 +131,7 @@ def is_one_of(name: str, packages: t.Iterable[str]) -> bool:
 
 def faults(layer: str, path: Path) -> list[str]:
     """Return each import of a file that its layer does not allow, as a sentence."""
-    _, below, packages = LAYERS[layer]
+    _unused, below, packages = LAYERS[layer]
     said = []
     for name, line in imports(path):
         where = "%s:%d" % (path.relative_to(ROOT), line)
