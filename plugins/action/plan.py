@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.template import Templar
 from ansible.utils.display import Display
 
 from ..module_utils._core._errors import TlsError
@@ -41,7 +42,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             if options["phase"] == "model":
                 strategy = str(self._task.get_play().strategy)
-                facts = prepare(variables, goal=options["goal"], strategy=strategy, check_mode=check_mode)
+                goal = options["goal"]
+                facts = prepare(variables, render=self._render, goal=goal, strategy=strategy, check_mode=check_mode)
                 return {"changed": False, "ansible_facts": facts}
             decision = decide(variables, check_mode=check_mode)
         except TlsError as error:
@@ -50,6 +52,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for line in plan_lines(decision):
                 display.display(visible(line))
         return {"changed": False, "ansible_facts": decision.facts, "plan": _shown(decision)}
+
+    def _render(self, value: t.Any, variables: t.Mapping[str, t.Any]) -> t.Any:
+        return Templar(loader=self._loader, variables=dict(variables)).template(value)
 
 
 def _shown(decision: Decision) -> dict[str, t.Any]:

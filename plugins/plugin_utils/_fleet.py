@@ -138,25 +138,39 @@ class Fleet:
         return [found[name] for name in sorted(found)]
 
 
-def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any] | None = None) -> Fleet:
-    """Return the fleet from Ansible's variables.
+#: Renders a value with a host's variables.
+Render = t.Callable[[t.Any, t.Mapping[str, t.Any]], t.Any]
+
+
+def read_fleet(task_vars: t.Mapping[str, t.Any], *, render: Render) -> Fleet:
+    """Return the fleet from Ansible's variables, those of its hosts rendered.
+
+    Raises:
+        TlsError: any mistake in the model, the kinds or their settings.
+    """
+    model, hostvars = model_from_vars(task_vars).model, task_vars["hostvars"]
+    check_against_hostvars(model, hostvars)
+    names = components_at(model).items()
+    return _fleet(task_vars, model, {name: host_facts(name, own, hostvars, render) for name, own in names})
+
+
+def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any]) -> Fleet:
+    """Return the fleet as an earlier action of this run found it.
 
     Args:
         task_vars: those of the running task.
-        known: the hosts' facts as an earlier action of this run found them (``HostFacts.to_json`` by host).
+        known: the hosts' facts (``HostFacts.to_json`` by host).
 
     Raises:
         TlsError: any mistake in the model, the kinds or their settings.
     """
     model = model_from_vars(task_vars).model
-    hostvars = task_vars["hostvars"]
-    names = sorted({end.host for pair in model.pairs if not pair.blocked for end in (pair.client, pair.server)})
-    if known is None:
-        check_against_hostvars(model, hostvars)
-        hosts = {name: _host_facts(name, hostvars) for name in names}
-    else:
-        hosts = {name: HostFacts(known[name]["directory"], known[name]["settings"]) for name in names}
-    addresses = {name: tuple(model.hosts[name].addresses) for name in names}
+    hosts = {name: HostFacts(known[name]["directory"], known[name]["settings"]) for name in components_at(model)}
+    return _fleet(task_vars, model, hosts)
+
+
+def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str, HostFacts]) -> Fleet:
+    addresses = {name: tuple(model.hosts[name].addresses) for name in hosts}
     model = _without_settings_blocked(model, hosts)
     kinds = _kinds(model, hosts)
     refuse_split_flips(model, kinds)
@@ -178,18 +192,34 @@ def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any] | N
 STORE_VARIABLES = ("tls_store", "tls_store_authorities", "tls_store_identities", "tls_store_ledger")
 
 
-def _host_facts(name: str, hostvars: t.Mapping[str, t.Any]) -> HostFacts:
+def components_at(model: Model) -> dict[str, list[str]]:
+    """Return the components of each host that has an end of a pair that may move, hosts in order."""
+    ends = {end for pair in model.pairs if not pair.blocked for end in pair.ends}
+    found: dict[str, list[str]] = {}
+    for end in sorted(ends, key=lambda end: (end.host, end.component)):
+        found.setdefault(end.host, []).append(end.component)
+    return found
+
+
+def host_facts(name: str, components: t.Collection[str], hostvars: t.Any, render: Render) -> HostFacts:
+    """Return what a host's variables say of its own components.
+
+    ``tls_settings`` mostly stands in the variables of all hosts, with every component in it: to render all of it for
+    each of them costs their product.
+    """
     if name not in hostvars:
         raise TlsError("host %s of the model is not in the inventory; name it in a file that is read earlier" % name)
-    variables = hostvars[name]
+    variables = hostvars.raw_get(name)
     settings = variables.get("tls_settings", {})
+    if not isinstance(settings, dict):  # one template for all of it
+        settings = render(settings, variables)
     if not isinstance(settings, dict):
         raise TlsError(
             "tls_settings of host %s is %r; it is a dict with a component's settings under its name" % (name, settings)
         )
-    return HostFacts(
-        unix_path(str(variables.get("tls_directory", DIRECTORY)), "tls_directory of host %s" % name), plain(settings)
-    )
+    own = {component: settings[component] for component in components if component in settings}
+    directory, own = render([variables.get("tls_directory", DIRECTORY), own], variables)
+    return HostFacts(unix_path(str(directory), "tls_directory of host %s" % name), plain(own))
 
 
 def refuse_split_flips(model: Model, kinds: t.Mapping[str, InstanceKind]) -> None:

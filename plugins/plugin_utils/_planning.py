@@ -21,7 +21,7 @@ from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import silent_servers
 from . import _run
 from ._ask import ACTING, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
-from ._fleet import Fleet, gather
+from ._fleet import Fleet, Render, gather, read_fleet
 from ._library import refuse_old_library
 from ._relay import (
     Json,
@@ -56,15 +56,15 @@ class Decision:
         return self.plan.empty and not self.store.changes
 
 
-def prepare(task_vars: t.Mapping[str, t.Any], *, goal: str, strategy: str, check_mode: bool) -> Json:
-    """Return the facts from which the fleet is looked at.
+def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, strategy: str, check_mode: bool) -> Json:
+    """Return the facts from which the fleet is looked at; ``render`` renders what hosts' variables hold.
 
     Raises:
         TlsError: a mistake in the model or the settings, a run that cannot be had, or another run that is under way.
     """
     refuse_old_library()
     refuse_partial_runs(task_vars, strategy=strategy)
-    fleet = gather(task_vars)
+    fleet = read_fleet(task_vars, render=render)
     refuse_bad_place(fleet.paths, inventory_directory=fleet.inventory_directory)
     ask = read_ask(task_vars, goal=goal, model=fleet.model)
     observed = _with_neighbours(fleet, ask.scope)

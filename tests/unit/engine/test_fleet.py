@@ -1,0 +1,61 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run reads of hosts' variables: a host's own components, whatever else stands in them."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.plugin_utils._fleet import host_facts
+
+INVENTORY = """
+all:
+  vars:
+    folder: /srv/{{ inventory_hostname }}
+    tls_directory: "{{ folder }}/connsec"
+    tls_settings:
+      router: {config: "{{ folder }}/router.ini"}
+      desk: {config: "{{ nobody_defines_this }}"}
+  hosts:
+    app1:
+    app2: {tls_settings: "{{ {'router': {'config': folder ~ '/other.ini'}} }}"}
+    app3: {tls_settings: "{{ folder }}"}
+"""
+
+
+def facts(tmp_path, host, components):
+    (tmp_path / "hosts.yml").write_text(INVENTORY)
+    loader = DataLoader()
+    inventory = InventoryManager(loader=loader, sources=[str(tmp_path / "hosts.yml")])
+    hostvars = HostVars(inventory, VariableManager(loader=loader, inventory=inventory), loader)
+
+    def render(value, variables):
+        return Templar(loader=loader, variables=dict(variables)).template(value)
+
+    return host_facts(host, components, hostvars, render)
+
+
+def test_a_host_is_asked_for_its_own_components_alone(tmp_path):
+    found = facts(tmp_path, "app1", ["router"])
+    assert found.directory == "/srv/app1/connsec"
+    assert found.settings == {"router": {"config": "/srv/app1/router.ini"}}
+
+
+def test_settings_may_be_one_template(tmp_path):
+    assert facts(tmp_path, "app2", ["router"]).settings == {"router": {"config": "/srv/app2/other.ini"}}
+
+
+def test_settings_of_another_sort_are_refused_in_one_sentence(tmp_path):
+    with pytest.raises(TlsError, match="tls_settings of host app3 is '/srv/app3'; it is a dict"):
+        facts(tmp_path, "app3", ["router"])
+
+
+def test_a_host_that_is_not_in_the_inventory_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(TlsError, match="host app9 of the model is not in the inventory"):
+        facts(tmp_path, "app9", [])
