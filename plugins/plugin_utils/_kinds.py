@@ -13,6 +13,7 @@ import yaml
 
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._kind import Kind, parse_kind
+from ._yaml import Loader
 
 _OURS = Path(__file__).resolve().parents[2] / "roles"
 _cache: dict[tuple[str, int], Kind] = {}
@@ -70,7 +71,7 @@ def _read(name: str, role: str, file: Path) -> Kind:
     key = (str(file), file.stat().st_mtime_ns)
     if key not in _cache:
         try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+            data = yaml.load(file.read_text(encoding="utf-8"), Loader)
         except yaml.YAMLError as error:
             raise TlsError("%s is not YAML: %s" % (file, error)) from error
         declared = data.get("tls_kind") if isinstance(data, dict) else None

@@ -86,7 +86,7 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
     shown = {
         "look": {host: asked[host] for host in inside},
         "look_outside": {host: asked[host] for host in look if host not in inside},
-        "look_hosts": [*inside, "localhost"],
+        "look_hosts": inside or "tls_none",
     }
     return {"tls_run": told({"plan": plan}), "tls_plan": shown}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import socket
 import struct
@@ -16,6 +15,7 @@ import time
 import typing as t
 
 from .._core._errors import TlsError
+from ._network import probe_ports
 
 Outcome = t.Literal["tls", "clear", "refused", "timeout", "unreachable", "reset", "closed", "alert", "error"]
 Address = t.Tuple[int, t.Any]
@@ -34,8 +34,6 @@ _CONNECT_ERRORS: t.Final[t.Mapping[int, tuple[Outcome, str, str]]] = {
     errno.EPERM: ("unreachable", "not_permitted", "may not be connected to from here"),
 }
 
-#: Looks use ports of their own only where there are this many.
-_PROBE_PORTS_LEAST: t.Final = 1024
 _PORTS_TRIED: t.Final = 8
 
 #: A name that leads to more addresses than this is tried at the first of them only.
@@ -149,21 +147,6 @@ def dial(
             sock.close()
             failed = failure(error, place)
     raise failed or LookFailed("unreachable", "name_unresolved", "%s has no address" % place)
-
-
-@functools.lru_cache(maxsize=1)
-def probe_ports() -> range:
-    """Return the local ports that looks use: above those that Linux gives to programs, so that ours are known as ours.
-
-    A connection's end may stand in the socket table for a minute, where a later look would take it for a component's.
-    Empty where the system gives out those ports itself, or does not say which it gives.
-    """
-    try:
-        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
-            highest = int(file.read().split()[1])
-    except (OSError, ValueError, IndexError):
-        return range(0)
-    return range(highest + 1, 65536) if highest < 65536 - _PROBE_PORTS_LEAST else range(0)
 
 
 def _bind(sock: socket.socket, family: int, source: str | None, *, must: bool) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import typing as t
 
 from .._core._environment import (
@@ -18,7 +17,7 @@ from .._core._environment import (
     plan_environment,
     wanted_environment,
 )
-from .._core._errors import TlsError
+from ._reading import FileUnreadable, read_text
 
 #: Where systemd finds units, the most important folder first (systemd.unit(5)).
 UNIT_FOLDERS: t.Final = (
@@ -28,36 +27,6 @@ UNIT_FOLDERS: t.Final = (
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
-_TEXT_LIMIT: t.Final = 4 << 20
-
-
-class FileUnreadable(TlsError):
-    """A file cannot be read as text."""
-
-
-def read_text(path: str, *, limit: int = _TEXT_LIMIT) -> str | None:
-    """Return a text file's content; None if there is none. Links are followed, for others make them.
-
-    Raises:
-        FileUnreadable: it is no file, too large, or may not be read.
-    """
-    try:
-        # Without O_NONBLOCK a fifo would hold us until somebody writes to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise FileUnreadable("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileUnreadable("%s is not a file" % path)
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) > limit:
-        raise FileUnreadable("%s is larger than %d bytes" % (path, limit))
-    return data.decode("utf-8", "surrogateescape")
 
 
 def environment_path(owner: str, spec: t.Mapping[str, t.Any]) -> str:

@@ -11,9 +11,10 @@ import typing as t
 
 from .._core._change import Change
 from .._core._environment import EnvironmentRefused, holds, plan_environment, wanted_environment
-from ._environment_file import elsewhere, environment_path, read_text
-from ._files import Owner, make_directory, write_durable
+from ._environment_file import elsewhere, environment_path
+from ._files import make_directory, write_durable
 from ._process import ProcessUnknown, pids_of, systemctl, variables_of
+from ._reading import Owner, read_text
 
 #: sd_booted(3)
 _SYSTEMD_RUNS: t.Final = "/run/systemd/system"

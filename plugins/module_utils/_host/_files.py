@@ -13,37 +13,14 @@ import pwd
 import stat
 import time
 import typing as t
-from dataclasses import dataclass
 
-from .._core._errors import TlsError
+from ._reading import FilesError, Owner, account_of, refusal
 
 #: What our temporary files end with; the number before it is the process that made it, which a sweep looks for.
 TEMPORARY: t.Final = ".connsec-new"
 LOCK: t.Final = ".lock"
-LARGEST: t.Final = 8 << 20
 #: Seconds that a module waits for another one that works on the same host.
 PATIENCE: t.Final = 30.0
-
-
-class FilesError(TlsError):
-    """A file of this host cannot be read or written as it has to be."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Whom a file belongs to."""
-
-    uid: int
-    gid: int
-
-
-@dataclass(frozen=True)
-class Found:
-    """A regular file as it was found."""
-
-    data: bytes
-    mode: int
-    owner: Owner
 
 
 def owner_of_account(account: str | None) -> Owner:
@@ -65,43 +42,6 @@ def owner_of_account(account: str | None) -> Owner:
             % (account, account_of(ours.uid))
         )
     return Owner(entry.pw_uid, entry.pw_gid)
-
-
-def account_of(uid: int) -> str:
-    """Return an account's name, else its number."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def read_regular(path: str, *, limit: int = LARGEST) -> Found | None:
-    """Return a regular file, or None where there is nothing.
-
-    Raises:
-        FilesError: it is a link, no regular file, too long, or not readable.
-    """
-    # Without O_NONBLOCK a fifo would hold us until somebody writes to it.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        file = os.open(path, flags)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise refusal(path, error, "read") from error
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise FilesError("%s must be a regular file" % path)
-        if status.st_size > limit:
-            raise FilesError("%s is %d bytes long; at most %d are read" % (path, status.st_size, limit))
-        with open(file, "rb", closefd=False) as stream:
-            data = stream.read(limit + 1)
-        return Found(data, stat.S_IMODE(status.st_mode), Owner(status.st_uid, status.st_gid))
-    except OSError as error:
-        raise refusal(path, error, "read") from error
-    finally:
-        os.close(file)
 
 
 def write_durable(path: str, data: bytes, *, mode: int, owner: Owner | None = None) -> None:
@@ -317,10 +257,3 @@ def _take(file: int, directory: str, *, patience: float) -> None:
                 % (holder, directory, patience)
             )
         time.sleep(0.05)
-
-
-def refusal(path: str, error: OSError, what: str) -> FilesError:
-    """Return the sentence for what the system refused."""
-    if error.errno == errno.ELOOP:
-        return FilesError("%s is a link; name the file itself" % path)
-    return FilesError("%s cannot be %s: %s" % (path, what, os.strerror(error.errno or 0)))

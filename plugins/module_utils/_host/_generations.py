@@ -17,20 +17,9 @@ from dataclasses import dataclass
 
 from .._core._change import Change
 from .._core._generation import Due, plan_generation
-from ._files import (
-    FilesError,
-    Owner,
-    account_of,
-    give,
-    make_directory,
-    make_own,
-    owner_of_account,
-    refusal,
-    sync_folder,
-    write_durable,
-    write_new,
-)
+from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_durable, write_new
 from ._installed import LOADED, MANIFEST, Json, drift, linked, manifest_of, read_json
+from ._reading import FilesError, Owner, account_of, refusal
 
 #: How many of the latest generations stay; those that ``current`` and ``previous`` name, and the one that the process
 #: has loaded, stay however old they are.

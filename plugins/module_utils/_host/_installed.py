@@ -22,7 +22,7 @@ import stat
 import typing as t
 
 from .._core._generation import Drift
-from ._files import FilesError, account_of, read_regular, refusal
+from ._reading import FilesError, account_of, read_regular, refusal
 
 MANIFEST: t.Final = "manifest.json"
 PENDING: t.Final = "pending.json"

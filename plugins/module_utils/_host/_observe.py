@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ._network import own_addresses, probe_ports
 from ._sight import Asked, Json, RequestRefused, Sight
 
 #: A request never makes a host watch for longer than this.
@@ -36,8 +37,6 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
         RequestRefused: the request makes no sense.
         TlsError: a probe of it makes no sense.
     """
-    from ._dial import probe_ports
-    from ._sockets import own_addresses
 
     unknown = sorted(set(request) - set(_KEYS))
     if unknown:

@@ -10,8 +10,10 @@ import typing as t
 from .._core._change import Change
 from .._core._errors import TlsError
 from .._core._masked import MASK, is_secret
-from .._core._options import Setting, edit, read
-from ._files import FilesError, read_regular, write_durable
+from .._core._option_formats import read
+from .._core._options import Setting, edit
+from ._files import write_durable
+from ._reading import FilesError, read_regular
 
 
 class OptionFile:

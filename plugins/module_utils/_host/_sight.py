@@ -13,8 +13,8 @@ import time
 import typing as t
 
 from .._core._errors import TlsError
-from ._environment_file import environment_edit, read_text
 from ._process import pids_of, started_at, user_of, variables_of
+from ._reading import read_text
 
 if t.TYPE_CHECKING:
     from ._sockets import Row
@@ -170,6 +170,8 @@ class Sight:
         spec, variables = self.asked.get("environment"), dict(self.asked.get("variables") or {})
         if not spec:
             return None
+        from ._environment_file import environment_edit
+
         path, edit = environment_edit(str(self.asked["name"]), spec, variables)
         reason = edit.change.reason if edit.change else None
         return {"target": spec.get("target"), "path": path, "missing": list(edit.due), "reason": reason}
@@ -193,7 +195,7 @@ def _text_of(path: str) -> str | TlsError:
 def _setting(text: str | TlsError, row: Asked) -> str | None:
     if isinstance(text, TlsError):
         raise text
-    from .._core._options import read
+    from .._core._option_formats import read
 
     return read(text, str(row.get("format") or "ini"), str(row.get("section") or ""), str(row["key"]))
 

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 
 from .._core._errors import TlsError
 from .._core._merge import undo
-from ._files import FilesError, Found, Owner, make_directory, read_regular, remove, write_durable
+from ._files import make_directory, remove, write_durable
 from ._installed import Json, read_json
+from ._reading import FilesError, Found, Owner, read_regular
 
 _ID: t.Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,200}")
 

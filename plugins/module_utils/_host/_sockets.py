@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from .._core._errors import TlsError
 from ._destroyed import Destroyed
-from ._dial import probe_ports
+from ._network import probe_ports
 
 #: include/net/tcp_states.h
 STATES: t.Final[t.Mapping[str, str]] = {
@@ -125,35 +125,6 @@ def _namespace(pid: int) -> str | None:
         return os.readlink("/proc/%d/ns/net" % pid)
     except OSError:
         return None
-
-
-def own_addresses() -> list[str]:
-    """Return the IP addresses that this host's interfaces have, without those that every host has.
-
-    Sources: ``/proc/net/fib_trie`` names an IPv4 address before the line that calls it ``/32 host LOCAL``,
-    ``/proc/net/if_inet6`` has an IPv6 address in each line, and in its fourth field the scope (00 is global).
-    """
-    found: set[str] = set()
-    address = ""
-    for line in _lines("/proc/net/fib_trie"):
-        words = line.split()
-        if words[:1] == ["|--"]:
-            address = words[1]
-        elif words[:3] == ["/32", "host", "LOCAL"] and not address.startswith("127."):
-            found.add(address)
-    for line in _lines("/proc/net/if_inet6"):
-        words = line.split()
-        if len(words) > 3 and words[3] == "00":
-            found.add(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(words[0])))
-    return sorted(found)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []
 
 
 def tcp_rows(ports: t.Collection[int] | None = None, *, folder: str = "/proc/net") -> list[Row]:

@@ -16,12 +16,13 @@ from .._core._change import Change
 from .._core._errors import TlsError
 from .._core._merge import Conflict
 from .._core._spec import StepSpec
-from ._files import Found, locked, make_own, read_regular, remove, sweep, write_durable
+from ._files import locked, make_own, remove, sweep, write_durable
 from ._installed import LOADED, Json, linked
 from ._marker import Marker, now, write_json
 from ._option_file import OptionFile
 from ._process import pids_of
 from ._program import SETTLE_SECONDS, apply, run, wait_until
+from ._reading import Found, read_regular
 from ._snapshot import Snapshot, Touched, described, step_folder
 
 State = t.Literal["begin", "finish", "whole", "reverse", "forget"]

@@ -23,17 +23,19 @@ import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._host import _files
 from ansible_collections.connsec.tls.plugins.module_utils._host._files import (
     TEMPORARY,
-    FilesError,
-    Owner,
-    account_of,
     locked,
     make_directory,
     owner_of_account,
-    read_regular,
     remove,
     sweep,
     write_durable,
     write_new,
+)
+from ansible_collections.connsec.tls.plugins.module_utils._host._reading import (
+    FilesError,
+    Owner,
+    account_of,
+    read_regular,
 )
 
 IS_ROOT = os.geteuid() == 0

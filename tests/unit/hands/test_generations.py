@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._host import _generations
-from ansible_collections.connsec.tls.plugins.module_utils._host._files import FilesError, account_of
 from ansible_collections.connsec.tls.plugins.module_utils._host._generations import File, Material
+from ansible_collections.connsec.tls.plugins.module_utils._host._reading import FilesError, account_of
 
 from .instances import Installed, asked, files, tree
 

@@ -13,13 +13,8 @@ import typing as t
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
-from ansible_collections.connsec.tls.plugins.module_utils._core._options import (
-    FORMATS,
-    OptionRefused,
-    Setting,
-    edit,
-    read,
-)
+from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import FORMATS, OptionRefused, read
+from ansible_collections.connsec.tls.plugins.module_utils._core._options import Setting, edit
 from ansible_collections.connsec.tls.plugins.module_utils._host._option_file import OptionFile
 from hypothesis import given, settings
 from hypothesis import strategies as st

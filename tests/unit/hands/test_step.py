@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
 from ansible_collections.connsec.tls.plugins.module_utils._core._spec import SpecRefused, StepSpec
 from ansible_collections.connsec.tls.plugins.module_utils._host import _program, _step
-from ansible_collections.connsec.tls.plugins.module_utils._host._files import FilesError
 from ansible_collections.connsec.tls.plugins.module_utils._host._program import ProgramError
+from ansible_collections.connsec.tls.plugins.module_utils._host._reading import FilesError
 from ansible_collections.connsec.tls.plugins.module_utils._host._step import StepRefused
 
 from .bench import COMPONENT, PERMIT, PYTHON, Bench, until

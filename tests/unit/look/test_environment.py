@@ -26,12 +26,11 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._environment imp
     wanted_environment,
 )
 from ansible_collections.connsec.tls.plugins.module_utils._host._environment_file import (
-    FileUnreadable,
     environment_path,
-    read_text,
     unit_variables,
 )
 from ansible_collections.connsec.tls.plugins.module_utils._host._environments import Environments
+from ansible_collections.connsec.tls.plugins.module_utils._host._reading import FileUnreadable, read_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
