@@ -15,6 +15,8 @@ from ansible.utils.display import Display
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._ask import ACTING, GOALS
 from ..plugin_utils._fleet import rendered
+from ..plugin_utils._inventory_hosts import needs_rendering
+from ..plugin_utils._memory import uncollected
 from ..plugin_utils._planning import Decision, decide, prepare
 from ..plugin_utils._visible import visible
 from ..plugin_utils._words import plan_lines
@@ -37,8 +39,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "goal": {"type": "str", "choices": list(GOALS), "default": "plan"},
             }
         )
+        with uncollected():
+            return self._phase(options, task_vars or {})
+
+    def _phase(self, options: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         check_mode = bool(self._task.check_mode)
-        variables = rendered(task_vars or {}, self._templar.template)
+        variables = rendered(task_vars, self._templar.template)
         try:
             if options["phase"] == "model":
                 strategy = str(self._task.get_play().strategy)
@@ -54,6 +60,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {"changed": False, "ansible_facts": decision.facts, "plan": _shown(decision)}
 
     def _render(self, value: t.Any, variables: t.Mapping[str, t.Any]) -> t.Any:
+        if not needs_rendering(value):  # mostly so, and thousands of hosts may be asked
+            return value
         return Templar(loader=self._loader, variables=dict(variables)).template(value)
 
 

@@ -89,6 +89,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin
 from ..module_utils._core._category import groups
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._inventory_hosts import VARIABLES, declared_hosts
+from ..plugin_utils._memory import uncollected
 from ..plugin_utils._model_source import NAMES, LoadedModel, load, source_name
 
 
@@ -104,6 +105,10 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
     def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
         """Put the groups and variables of a model into the inventory; a mistake becomes a variable."""
         super().parse(inventory, loader, path, cache)
+        with uncollected():
+            self._parse(inventory, loader, path)
+
+    def _parse(self, inventory: t.Any, loader: t.Any, path: str) -> None:
         inventory.add_group("tls_none")
         path = os.path.abspath(path)
         earlier = inventory.groups["all"].vars.get("tls_model_path")

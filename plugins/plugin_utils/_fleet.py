@@ -13,16 +13,18 @@ from dataclasses import dataclass, replace
 from ansible import constants
 
 from ..module_utils._core._duties import Roles, check_duties
-from ..module_utils._core._entities import Instance, Model
+from ..module_utils._core._entities import Component, Host, Instance, Model
 from ..module_utils._core._errors import TlsError
-from ..module_utils._core._kind import InstanceKind, settle
+from ..module_utils._core._kind import InstanceKind, Kind, settle
+from ..module_utils._core._model import ModelError
 from ..module_utils._core._names import unix_path
 from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._wanting import Wishes
+from ._inventory_hosts import declarations, differences
 from ._kinds import load_kind
 from ._ledger import Ledger
-from ._model_source import check_against_hostvars, model_from_vars
+from ._model_source import model_from_vars
 from ._store import StorePaths, StoreView, inspect, store_paths
 
 DIRECTORY = "/etc/connsec"
@@ -149,9 +151,7 @@ def read_fleet(task_vars: t.Mapping[str, t.Any], *, render: Render) -> Fleet:
         TlsError: any mistake in the model, the kinds or their settings.
     """
     model, hostvars = model_from_vars(task_vars).model, task_vars["hostvars"]
-    check_against_hostvars(model, hostvars)
-    names = components_at(model).items()
-    return _fleet(task_vars, model, {name: host_facts(name, own, hostvars, render) for name, own in names})
+    return _fleet(task_vars, model, known_hosts(model.hosts, components_at(model), hostvars, render))
 
 
 def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any]) -> Fleet:
@@ -171,8 +171,9 @@ def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any]) ->
 
 def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str, HostFacts]) -> Fleet:
     addresses = {name: tuple(model.hosts[name].addresses) for name in hosts}
-    model = _without_settings_blocked(model, hosts)
-    kinds = _kinds(model, hosts)
+    declared = _declared_kinds(model)
+    model = _without_settings_blocked(model, hosts, declared)
+    kinds = _kinds(model, hosts, declared)
     refuse_split_flips(model, kinds)
     directory = task_vars.get("tls_inventory_directory")
     variables = {name: str(task_vars[name]) for name in STORE_VARIABLES if task_vars.get(name)}
@@ -201,15 +202,44 @@ def components_at(model: Model) -> dict[str, list[str]]:
     return found
 
 
-def host_facts(name: str, components: t.Collection[str], hostvars: t.Any, render: Render) -> HostFacts:
-    """Return what a host's variables say of its own components.
+def known_hosts(
+    hosts: t.Mapping[str, Host], components: t.Mapping[str, t.Collection[str]], hostvars: t.Any, render: Render
+) -> dict[str, HostFacts]:
+    """Return what the inventory says of the hosts that have components which may move.
+
+    Args:
+        hosts: those of the model, all of them, by name.
+        components: which may move, by host.
+        hostvars: Ansible's.
+        render: renders a value with a host's variables.
+
+    Raises:
+        ModelError: it says of some host what the model says otherwise.
+        TlsError: it does not have a host, or says of it what cannot be.
+    """
+    facts: dict[str, HostFacts] = {}
+    mistakes: list[str] = []
+    for name, host in sorted(hosts.items()):
+        if name in hostvars:
+            variables = hostvars.raw_get(name)  # once, for it costs more than all that is done with it
+            mistakes += differences(host, declarations(variables, render))
+            if name in components:
+                facts[name] = host_facts(name, components[name], variables, render)
+        elif name in components:
+            raise TlsError(
+                "host %s of the model is not in the inventory; name it in a file that is read earlier" % name
+            )
+    if mistakes:
+        raise ModelError(mistakes)
+    return facts
+
+
+def host_facts(name: str, components: t.Collection[str], variables: t.Mapping[str, t.Any], render: Render) -> HostFacts:
+    """Return what a host's variables, as they were written, say of its own components.
 
     ``tls_settings`` mostly stands in the variables of all hosts, with every component in it: to render all of it for
     each of them costs their product.
     """
-    if name not in hostvars:
-        raise TlsError("host %s of the model is not in the inventory; name it in a file that is read earlier" % name)
-    variables = hostvars.raw_get(name)
     settings = variables.get("tls_settings", {})
     if not isinstance(settings, dict):  # one template for all of it
         settings = render(settings, variables)
@@ -240,14 +270,14 @@ def refuse_split_flips(model: Model, kinds: t.Mapping[str, InstanceKind]) -> Non
             )
 
 
-def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts]) -> Model:
+def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts], declared: t.Mapping[str, Kind]) -> Model:
     """Return the model with those pairs blocked whose ends nobody has said yet how to configure.
 
     A fleet is moved one group of connections after another, and so are its settings written.
     """
     waits: dict[str, str] = {}
     for end in sorted({end for pair in model.pairs if not pair.blocked for end in pair.ends}, key=lambda end: end.name):
-        kind = load_kind(model.components[end.component].kind, roles_path=_roles_path())
+        kind = declared[model.components[end.component].kind]
         if kind.needs_settings and end.component not in hosts[end.host].settings:
             waits[end.name] = "tls_settings on host %s has nothing for %s: say how it is configured" % (
                 end.host,
@@ -262,11 +292,14 @@ def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts]) ->
     return replace(model, pairs=tuple(pairs))
 
 
-def _roles_path() -> list[str]:
-    return list(constants.DEFAULT_ROLES_PATH or ())
+def _declared_kinds(model: Model) -> dict[str, Kind]:
+    """Return the kinds of the components that may move, by name."""
+    roles_path = list(constants.DEFAULT_ROLES_PATH or ())
+    ends = {end.component for pair in model.pairs if not pair.blocked for end in pair.ends}
+    return {name: load_kind(name, roles_path=roles_path) for name in sorted({model.components[c].kind for c in ends})}
 
 
-def _kinds(model: Model, hosts: t.Mapping[str, HostFacts]) -> dict[str, InstanceKind]:
+def _kinds(model: Model, hosts: t.Mapping[str, HostFacts], declared: t.Mapping[str, Kind]) -> dict[str, InstanceKind]:
     """Return the kind of each instance with its settings put in, checked against what the instance does."""
     roles: dict[Instance, Roles] = {}
     for pair in model.pairs:
@@ -275,17 +308,21 @@ def _kinds(model: Model, hosts: t.Mapping[str, HostFacts]) -> dict[str, Instance
             roles[pair.client] = replace(client, dials=True)
             roles[pair.server] = replace(server, serves=True, demands=server.demands or pair.mode == "mutual")
     kinds = {}
+    alike: dict[tuple[str, str], InstanceKind] = {}
     for instance, does in roles.items():
         where = "tls_settings.%s on host %s" % (instance.component, instance.host)
-        kinds[instance.name] = _settled(model, instance, hosts[instance.host], where)
+        component = model.components[instance.component]
+        given = _given(component, declared[component.kind], hosts[instance.host])
+        key = component.kind, json.dumps(given, sort_keys=True)
+        if key not in alike:
+            alike[key] = settle(declared[component.kind], given, instance=instance.name, where=where)
+        kinds[instance.name] = alike[key]
         check_duties(kinds[instance.name], does, instance=instance.name, where=where)
     return kinds
 
 
-def _settled(model: Model, instance: Instance, facts: HostFacts, where: str) -> InstanceKind:
-    component = model.components[instance.component]
-    kind = load_kind(component.kind, roles_path=_roles_path())
+def _given(component: Component, kind: Kind, facts: HostFacts) -> dict[str, t.Any]:
     given = dict(facts.settings.get(component.name) or {})
     if component.account and "account" in kind.settings:
         given.setdefault("account", component.account)
-    return settle(kind, given, instance=instance.name, where=where)
+    return given

@@ -153,7 +153,7 @@ class IdentityReader:
         if bundle is None:
             return None
         where = os.path.join(self._folder.path, identity_file(name))
-        chain = [self._certificate(pem, where=where) for pem in bundle.certificates[1:]]
+        chain = tuple(self._certificate(pem, where=where) for pem in bundle.certificates[1:])
         authority_name, authority = self._authorities.get(_pki.der_sha256(chain[0]), ("", Authority()))
         root = authority.root.certificate if authority.root else None
         return _pki.read_identity_info(

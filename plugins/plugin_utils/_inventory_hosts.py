@@ -44,7 +44,7 @@ def _declared(reader: Reader, name: str, variables: t.Mapping[str, t.Any]) -> Ho
     values = {
         field: _plain(variables[variable])
         for field, variable in (("os", "tls_os"), ("addresses", "tls_addresses"))
-        if variables.get(variable) is not None and not _is_template(variables[variable])
+        if variables.get(variable) is not None and not needs_rendering(variables[variable])
     }
     read = {
         field: reader.value(HOST[field].check, value, "%s: tls_%s of %s" % (source, field, name), HOST[field].default)
@@ -64,6 +64,15 @@ def _by_connection(variables: t.Mapping[str, t.Any]) -> tuple[str, str]:
     if shell in SYSTEM_BY_SHELL:
         return SYSTEM_BY_SHELL[shell], "shell %s" % shell
     return "linux", "connection %s, nothing declared" % (connection or "ssh")
+
+
+def declarations(
+    variables: t.Mapping[str, t.Any], render: t.Callable[[t.Any, t.Mapping[str, t.Any]], t.Any]
+) -> dict[str, t.Any]:
+    """Return what a host's variables, as they were written, declare of it: rendered, and what its facts say."""
+    written = {name: variables[name] for name in ("tls_os", "tls_addresses") if variables.get(name) is not None}
+    facts = {name: variables[name] for name in ("ansible_system", "ansible_facts") if name in variables}
+    return {**facts, **(render(written, variables) if written else {})}
 
 
 def differences(host: Host, variables: t.Mapping[str, t.Any]) -> list[str]:
@@ -95,8 +104,15 @@ def _shown(value: str | t.Sequence[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def _is_template(value: t.Any) -> bool:
-    return "{{" in str(value) or "{%" in str(value)
+def needs_rendering(value: t.Any) -> bool:
+    """Return whether Ansible has something to do before a variable as it was written is plain data: Jinja, a vault."""
+    if isinstance(value, str):
+        return any(mark in value for mark in ("{{", "{%", "{#"))
+    if isinstance(value, dict):
+        return any(needs_rendering(part) for part in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(needs_rendering(part) for part in value)
+    return not (value is None or isinstance(value, (bool, int, float)))
 
 
 def _plain(value: t.Any) -> t.Any:

@@ -10,6 +10,7 @@ finds that it never was. So every serial number that may ever have been signed c
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import typing as t
@@ -76,32 +77,7 @@ class Journal:
 
     def read(self) -> JournalState:
         """Return what the journal says; a line cut off by a crash was never acted on and counts as not written."""
-        text = self._folder.read(FILE, limit=LARGEST) or b""
-        lines = text.split(b"\n")
-        tail = lines.pop()
-        parsed = [_parse(line) for line in lines]
-        torn = {line["line"] for line in parsed if line and line.get("act") == _TORN}
-        reader = _Reader()
-        for number, line in enumerate(parsed, start=1):
-            if line is None and number not in torn:
-                raise StoreError(
-                    "%s, line %d: not an entry of the journal; restore it from a backup" % (self._path, number)
-                )
-            if line is not None:
-                try:
-                    reader.take(line)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise StoreError(
-                        "%s, line %d: lacks what its act needs; restore it from a backup" % (self._path, number)
-                    ) from error
-        return JournalState(
-            serials=frozenset(reader.serials),
-            open=reader.open,
-            issued=frozenset(reader.issued),
-            crl_numbers=reader.crl_numbers,
-            ends_torn=bool(tail),
-            lines=len(lines),
-        )
+        return _state_of(self._folder.read(FILE, limit=LARGEST) or b"", self._path)
 
     def append(self, entries: t.Sequence[t.Mapping[str, t.Any]], *, state: JournalState) -> None:
         """Append entries and return when the disk has them; ``state`` is what was read under the same lock."""
@@ -109,6 +85,33 @@ class Journal:
         if state.ends_torn:
             start = b"\n" + _line({"act": _TORN, "line": state.lines + 1})
         self._folder.append(FILE, start + b"".join(_line(entry) for entry in entries))
+
+
+@functools.lru_cache(maxsize=1)  # a plan reads it more than once
+def _state_of(text: bytes, path: str) -> JournalState:
+    lines = text.split(b"\n")
+    tail = lines.pop()
+    parsed = [_parse(line) for line in lines]
+    torn = {line["line"] for line in parsed if line and line.get("act") == _TORN}
+    reader = _Reader()
+    for number, line in enumerate(parsed, start=1):
+        if line is None and number not in torn:
+            raise StoreError("%s, line %d: not an entry of the journal; restore it from a backup" % (path, number))
+        if line is not None:
+            try:
+                reader.take(line)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise StoreError(
+                    "%s, line %d: lacks what its act needs; restore it from a backup" % (path, number)
+                ) from error
+    return JournalState(
+        serials=frozenset(reader.serials),
+        open=reader.open,
+        issued=frozenset(reader.issued),
+        crl_numbers=reader.crl_numbers,
+        ends_torn=bool(tail),
+        lines=len(lines),
+    )
 
 
 def intents(wanted: t.Iterable[Intent], *, batch: str, at: str) -> list[dict[str, t.Any]]:

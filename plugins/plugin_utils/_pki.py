@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import ipaddress
 import re
@@ -364,11 +365,12 @@ def identity_info(
     )
 
 
+@functools.lru_cache(maxsize=1 << 16)  # a plan looks at the same certificates more than once
 def read_identity_info(
     name: str,
     certificate: bytes,
     *,
-    chain: t.Sequence[x509.Certificate],
+    chain: tuple[x509.Certificate, ...],
     root: x509.Certificate | None,
     authority: str,
     where: str,

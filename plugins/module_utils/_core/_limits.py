@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import dataclass, field
 
@@ -44,6 +45,8 @@ class Agreement:
         return self.key_types[0]
 
 
+_UNLIMITED: t.Final = Limits()
+
 #: Respects in which ends are intersected: name of it in :class:`Limits` -> how a message calls it.
 RESPECTS: t.Final[t.Mapping[str, str]] = {
     "protocols": "protocol version",
@@ -62,6 +65,17 @@ def agree(ends: t.Iterable[tuple[str, Limits]], *, profile: str = "intermediate"
     Raises:
         NothingInCommon: nothing is left in one respect; the sentence names who took what away.
     """
+    limited = [(who, limits) for who, limits in ends if limits != _UNLIMITED]
+    return _agreed(limited, profile) if limited else _whole(profile)
+
+
+@functools.lru_cache(maxsize=None)
+def _whole(profile: str) -> Agreement:
+    """Return what ends without limits agree on, as most do."""
+    return _agreed((), profile)
+
+
+def _agreed(ends: t.Iterable[tuple[str, Limits]], profile: str) -> Agreement:
     start = PROFILES[profile]
     left = {
         "protocols": start.protocols,

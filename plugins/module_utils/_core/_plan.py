@@ -135,9 +135,10 @@ def _moving_steps(scene: Scene, ask: Ask, views: t.Sequence[View], *, loading: t
     on_tls = {view.pair.id for view in views if rank(view.stage) >= rank("permissive")}
     steps = []
     for (end, stage, name), rows in due.items():
-        judged = {pair.id for pair, _reason in rows} | on_tls
+        moved = {pair.id for pair, _reason in rows}
         step = _step(scene, name, stage, end, [pair for pair, _reason in rows], rows[0][1])
-        steps.append(dataclasses.replace(step, pairs=tuple(each for each in step.pairs if each in judged)))
+        judged = tuple(each for each in step.pairs if each in moved or each in on_tls)
+        steps.append(dataclasses.replace(step, pairs=judged))
     return sorted(steps, key=lambda step: (step.instance.name, step.id))
 
 

@@ -9,6 +9,7 @@ it never knows what a task claimed, and what could not be seen does not hold.
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ._entities import Instance, Pair
@@ -18,6 +19,9 @@ from ._scene import Scene, option_id, setting
 from ._sessions import presented_by, sessions_of
 
 STAGES: t.Final = ("plain", "trusted", "presented", "permissive", "switched", "demanded", "enforced")
+
+_RANKS: t.Final = {stage: number for number, stage in enumerate(STAGES)}
+_WITHOUT_DEMAND: t.Final = tuple(stage for stage in STAGES if stage != "demanded")
 
 #: The stage that a pair has reached once a step of this stage has worked.
 MOVES_TO: t.Final = {"permit": "permissive", "connect": "switched", "demand": "demanded", "enforce": "enforced"}
@@ -30,7 +34,7 @@ Refuted = t.Optional[Evidence]
 
 def rank(stage: str) -> int:
     """Return how far a stage is."""
-    return STAGES.index(stage)
+    return _RANKS[stage]
 
 
 def furthest(stages: t.Iterable[str]) -> str:
@@ -40,7 +44,7 @@ def furthest(stages: t.Iterable[str]) -> str:
 
 def stages_of(pair: Pair) -> tuple[str, ...]:
     """Return the stages that this pair goes through; a listener that is ``simple`` demands nothing."""
-    return STAGES if pair.mode == "mutual" else tuple(stage for stage in STAGES if stage != "demanded")
+    return STAGES if pair.mode == "mutual" else _WITHOUT_DEMAND
 
 
 def steps_of(pair: Pair) -> tuple[str, ...]:
@@ -51,7 +55,7 @@ def steps_of(pair: Pair) -> tuple[str, ...]:
 def examine(scene: Scene, pair: Pair) -> tuple[Evidence, ...]:
     """Return the evidence of each gate in order, up to and with the first that does not hold."""
     if not scene.looked:
-        return _remembered(pair, scene.recorded.get(pair.id, "plain"))
+        return _remembered(stages_of(pair), scene.recorded.get(pair.id, "plain"))
     lost = unreachable(scene, pair)
     if lost is not None:
         return (lost,)
@@ -88,11 +92,12 @@ def step_name(scene: Scene, stage: str, pair: Pair) -> str:
     return "%s@%s" % (name, pair.server.host) if scene.shape(pair) == "flip" else name
 
 
-def _remembered(pair: Pair, stage: str) -> tuple[Evidence, ...]:
+@functools.lru_cache(maxsize=None)  # there are a dozen answers for any number of pairs
+def _remembered(stages: tuple[str, ...], stage: str) -> tuple[Evidence, ...]:
     """Return what the ledger says as evidence: good for a plan, never for a gate."""
     words = "the ledger has it"
-    found = [holds(name, words, words) for name in stages_of(pair) if rank(name) <= rank(stage)]
-    following = [name for name in stages_of(pair) if rank(name) > rank(stage)]
+    found = [holds(name, words, words) for name in stages if rank(name) <= rank(stage)]
+    following = [name for name in stages if rank(name) > rank(stage)]
     if following:
         found.append(fails(following[0], words, "the ledger says %s" % stage, "remembered"))
     return tuple(found)

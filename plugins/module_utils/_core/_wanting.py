@@ -31,6 +31,8 @@ class Wishes:
         self._addresses = addresses
         self._serving: dict[str, list[Pair]] = {}
         self._calling: dict[str, list[Pair]] = {}
+        self._agreed: dict[str, Agreement] = {}
+        self._identities: dict[tuple[Instance, ...], WantedIdentity] = {}
         for pair in model.pairs:
             if not pair.blocked:
                 self._serving.setdefault(pair.server.name, []).append(pair)
@@ -77,10 +79,21 @@ class Wishes:
         for instance in instances:
             if self.presents(instance):
                 holders.setdefault(self.identity_of(instance), []).append(instance)
-        return tuple(self._identity(name, sharing) for name, sharing in sorted(holders.items()))
+        return tuple(self._known(name, tuple(sharing)) for name, sharing in sorted(holders.items()))
+
+    def _known(self, name: str, holders: tuple[Instance, ...]) -> WantedIdentity:
+        """Return an identity as it has been worked out before, for these holders."""
+        if holders not in self._identities:
+            self._identities[holders] = self._identity(name, holders)
+        return self._identities[holders]
 
     def agreement(self, pair: Pair) -> Agreement:
         """Return what both ends of the pair can do together."""
+        if pair.id not in self._agreed:
+            self._agreed[pair.id] = self._agree(pair)
+        return self._agreed[pair.id]
+
+    def _agree(self, pair: Pair) -> Agreement:
         components = self._model.components
         ends = [
             ("component %s" % pair.client.component, components[pair.client.component].limits),

@@ -11,8 +11,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
+from ansible_collections.connsec.tls.plugins.module_utils._core._entities import Host
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
-from ansible_collections.connsec.tls.plugins.plugin_utils._fleet import host_facts
+from ansible_collections.connsec.tls.plugins.plugin_utils._fleet import known_hosts
 
 INVENTORY = """
 all:
@@ -26,6 +27,7 @@ all:
     app1:
     app2: {tls_settings: "{{ {'router': {'config': folder ~ '/other.ini'}} }}"}
     app3: {tls_settings: "{{ folder }}"}
+    app4: {tls_os: windows}
 """
 
 
@@ -38,7 +40,7 @@ def facts(tmp_path, host, components):
     def render(value, variables):
         return Templar(loader=loader, variables=dict(variables)).template(value)
 
-    return host_facts(host, components, hostvars, render)
+    return known_hosts({host: Host(host)}, {host: components}, hostvars, render)[host]
 
 
 def test_a_host_is_asked_for_its_own_components_alone(tmp_path):
@@ -59,3 +61,8 @@ def test_settings_of_another_sort_are_refused_in_one_sentence(tmp_path):
 def test_a_host_that_is_not_in_the_inventory_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(TlsError, match="host app9 of the model is not in the inventory"):
         facts(tmp_path, "app9", [])
+
+
+def test_variables_that_contradict_the_model_are_named_with_both_places(tmp_path):
+    with pytest.raises(TlsError, match=r"host app4: tls_os in .*hosts.yml:.* is windows, and .* says linux"):
+        facts(tmp_path, "app4", [])
