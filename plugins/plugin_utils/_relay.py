@@ -211,7 +211,7 @@ class OpenRound:
 
 
 class Looks:
-    """What tasks left in hosts' variables: no templates. Each host's are read once, for that costs milliseconds."""
+    """What tasks left in hosts' variables; each host's are read once, for that costs milliseconds."""
 
     def __init__(self, task_vars: t.Mapping[str, t.Any]) -> None:
         self._hostvars = task_vars["hostvars"]
@@ -220,7 +220,7 @@ class Looks:
     def of(self, host: str, variable: str) -> Json:
         """Return what a task registered for a host; nothing if it did not run there."""
         if host not in self._read:
-            self._read[host] = self._hostvars.raw_get(host)
+            self._read[host] = self._hostvars[host]
         found: Json = plain(self._read[host].get(variable) or {})
         return found
 
