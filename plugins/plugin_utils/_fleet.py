@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible import constants
 
@@ -89,11 +89,18 @@ class Fleet:
     inventory_directory: str | None
     can_sign: bool
     now: int
+    _views: dict[tuple[Instance, ...], StoreView] = field(default_factory=dict, compare=False, repr=False)
 
     def view(self, instances: t.Sequence[Instance]) -> StoreView:
-        """Return what the store holds of what these instances need; what is due and can wait, if nobody can sign."""
-        found = inspect(self.paths, self.wishes.authorities(), self.wishes.identities(instances), now=self.now)
-        return found if self.can_sign else found.without_signing()
+        """Return what the store holds of what these instances need; what is due and can wait, if nobody can sign.
+
+        An action decides on the store as it stood at one moment, and so looks at it once.
+        """
+        key = tuple(instances)
+        if key not in self._views:
+            found = inspect(self.paths, self.wishes.authorities(), self.wishes.identities(instances), now=self.now)
+            self._views[key] = found if self.can_sign else found.without_signing()
+        return self._views[key]
 
     def scene(
         self, pair_ids: t.Collection[str], seen: t.Mapping[str, t.Any], *, looked: bool = True, check_mode: bool = False

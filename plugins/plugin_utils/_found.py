@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import typing as t
@@ -173,6 +174,7 @@ def read_bundle(folder: Folder, name: str) -> _pki.Bundle | None:
     return None if text is None else _pki.parse_bundle(text, where=where, least=2)
 
 
+@functools.cache  # thousands of names are checked once for each file of theirs that is looked at
 def identity_file(name: str) -> str:
     """Return an identity's file name."""
     return identity_name(name, "identities") + ".pem"
