@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._fleet import plain
 from ..plugin_utils._run import refuse_while_held
-from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, store_paths
+from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, standing, store_paths
 
 MODULE = "connsec.tls.material"
 
@@ -69,7 +69,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         trust = tuple(row.get("trust") or ())
         if going_back:
             trusted = material(paths, None, trust=trust, passphrase=None).inputs["trust"] if trust else None
-            return {**asked, "trusted": trusted}
+            stands = standing(paths)
+            return {**asked, "trusted": trusted, "revoked": sorted(stands.revoked), "roots": sorted(stands.roots)}
         passphrase = self._variable(task_vars, "tls_identities_passphrase") or self._variable(
             task_vars, "tls_store_passphrase"
         )

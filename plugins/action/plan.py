@@ -80,6 +80,8 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
             }
             for view in plan.views
         },
+        "reopened": dict(plan.reopened),
+        "stuck": {step.target: hold.evidence.seen for step, hold in plan.stuck.items()},
         "store": decision.store.due,
         "material": {name: host for host, names in plan.material.items() for name in names},
         "environment": {name: host for host, names in plan.environment.items() for name in names},

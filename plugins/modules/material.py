@@ -98,11 +98,23 @@ options:
         description: Set by the action plugin, fingerprints of the roots that are trusted now, for O(state=previous).
         type: list
         elements: str
+      roots:
+        description: Set by the action plugin, fingerprints of the roots that are in the store, for O(state=previous).
+        type: list
+        elements: str
+      revoked:
+        description:
+          - Set by the action plugin, serial numbers and fingerprints of certificates that are revoked, for
+            O(state=previous).
+        type: list
+        elements: str
   state:
     description:
       - V(present) installs what is wanted.
-      - V(previous) goes back to the generation before, with one rename. It is refused if that one has expired, trusts
-        an authority that is not trusted any more, or is not complete. A second call goes no further back.
+      - V(previous) goes back to the generation before, with one rename. It is refused if that one has expired, is
+        revoked, was issued by an authority that is gone, trusts one that is not trusted any more, or is not complete.
+        A second call goes no further back.
+      - Instances that could go back have, where others could not.
     type: str
     choices: [present, previous]
     default: present
@@ -179,6 +191,8 @@ INSTANCE = {
     "files": {"type": "list", "elements": "dict", "options": FILE, "default": []},
     "inputs": {"type": "dict", "default": {}},
     "trusted": {"type": "list", "elements": "str"},
+    "roots": {"type": "list", "elements": "str"},
+    "revoked": {"type": "list", "elements": "str"},
 }
 
 

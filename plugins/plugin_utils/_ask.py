@@ -12,8 +12,8 @@ from ..module_utils._core._entities import Model
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence
 from ..module_utils._core._scene import Scene
-from ..module_utils._core._stages import STAGES, rank
-from ..module_utils._core._survey import Ask, Survey
+from ..module_utils._core._stages import MOVES_TO, STAGES, rank
+from ..module_utils._core._survey import BACK, Ask, Survey
 
 #: Days for which the peers of a clear listener are collected before it is enforced, in seconds (design: 7 days).
 SOAK: t.Final = 7 * 86400
@@ -141,7 +141,28 @@ def read_ask(task_vars: Variables, *, goal: str, model: Model) -> Ask:
         watch=_seconds(task_vars, "tls_watch", WATCH),
         soak=_seconds(task_vars, "tls_soak", SOAK),
         by_wave=named is None,
+        back=stages_back(task_vars.get("tls_take_back")) if goal == "rollback" else BACK,
     )
+
+
+def stages_back(value: t.Any) -> tuple[str, ...]:
+    """Return the stages of the steps that ``tls_take_back`` names by what they reached; all of them by default.
+
+    Raises:
+        TlsError: it names something that no step reaches.
+    """
+    if value is None or value == "":
+        return BACK
+    names = [str(part) for part in value] if isinstance(value, (list, tuple)) else str(value).split(",")
+    steps = {reached: stage for stage, reached in MOVES_TO.items()}
+    strange = [name.strip() for name in names if name.strip() not in steps]
+    if strange:
+        raise TlsError(
+            "tls_take_back: %r is nothing that can be taken back; it is one or several of %s"
+            % (strange[0], ", ".join(steps))
+        )
+    wanted = {steps[name.strip()] for name in names}
+    return tuple(stage for stage in BACK if stage in wanted)
 
 
 def next_wave(scene: Scene, ask: Ask) -> frozenset[str]:

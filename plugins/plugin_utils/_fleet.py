@@ -39,6 +39,7 @@ def plain(value: t.Any) -> t.Any:
 RUN_VARIABLES: t.Final = (
     "tls_scope",
     "tls_until",
+    "tls_take_back",
     "tls_watch",
     "tls_soak",
     "tls_observe",

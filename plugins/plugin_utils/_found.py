@@ -126,6 +126,29 @@ def read_authorities(folder: Folder) -> dict[str, Authority]:
     return found
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What may be gone back to.
+
+    Attributes:
+        revoked: serial numbers that a list of the store names, and fingerprints of the authorities among them.
+        roots: fingerprints of every root of the store.
+    """
+
+    revoked: frozenset[str]
+    roots: frozenset[str]
+
+
+def standing(paths: StorePaths) -> Standing:
+    """Return what of the store's certificates still stands."""
+    with opened(paths) as (folder, _unused):
+        authorities = read_authorities(folder).values()
+    cas = [ca for authority in authorities for ca in authority.cas]
+    serials = {serial for ca in cas if ca.crl for serial in _pki.revoked_serials(ca.crl)}
+    fallen = {ca.info.sha256 for ca in cas if ca.info.serial in serials}
+    return Standing(frozenset(serials | fallen), frozenset(each.root.info.sha256 for each in authorities if each.root))
+
+
 def _read_ca(folder: Folder, file: str) -> Ca:
     where = os.path.join(folder.path, file)
     bundle = _pki.parse_bundle(folder.read(file) or b"", where=where, least=1)

@@ -19,13 +19,13 @@ from ..module_utils._core._hold import Hold
 from ..module_utils._core._material import IdentityInfo
 from ..module_utils._core._observed import parse_watch
 from ..module_utils._core._scene import Scene
-from ..module_utils._core._stages import examine, rank, reached
+from ..module_utils._core._stages import MOVES_TO, examine, rank, reached, steps_of
 from ..module_utils._core._strangers import listener_id, strangers
 from ..module_utils._core._survey import Survey, View
 from ._folder import Batch, Folder
 from ._ledger import Ledger
 from ._page import render
-from ._relay import Json, evidence_from_json, evidence_to_json
+from ._relay import Json, Progress, evidence_from_json, evidence_to_json
 from ._rounds import Standing
 
 VERSION: t.Final = 1
@@ -45,6 +45,7 @@ class Outcome:
         self._goal = str(standing.plan["goal"])
         self._now = now
         self._recorded = Ledger(standing.fleet.paths.ledger).pairs()
+        self._stuck = Progress.from_json({"notes": standing.plan["stuck"], "down": ()}).notes
         self._issued = standing.fleet.view(standing.fleet.instances()).identities
 
     def report(self, faults: t.Iterable[Json] = ()) -> Json:
@@ -63,6 +64,7 @@ class Outcome:
             "run": {
                 "goal": self._goal,
                 "until": ask.until,
+                "takes_back": [MOVES_TO[stage] for stage in ask.back] if self._goal == "rollback" else [],
                 "scope": len(ask.scope),
                 "operator": getpass.getuser(),
                 "check_mode": scene.check_mode,
@@ -110,7 +112,7 @@ class Outcome:
         """Return the pair's status and, where it is not done, the evidence that says why."""
         if view.status == "blocked":
             return "blocked", view.why
-        hold = self._standing.progress.notes.get(view.pair.id)
+        hold = self._standing.progress.notes.get(view.pair.id) or self._stuck.get(view.pair.id)
         if self._goal == "verify":
             return self._verified(view)
         if self._goal == "rollback" and view.pair.id in self._standing.ask.scope:
@@ -134,7 +136,8 @@ class Outcome:
             return "failed", last
         if hold is not None and not hold.waiting:
             return "failed", hold.evidence
-        if rank(view.stage) <= rank("presented"):
+        back = [rank(MOVES_TO[stage]) for stage in steps_of(view.pair) if stage in self._standing.ask.back]
+        if not back or rank(view.stage) < min(back):
             return "done", None
         if self._scene.check_mode:
             return "waiting", _not_in_check_mode(view)
@@ -280,7 +283,7 @@ def _not_in_check_mode(view: View) -> Evidence:
 
 def _still(view: View) -> Evidence:
     """Return that a pair is still on TLS although nothing that hosts keep was left to take back."""
-    expected, seen = "it is back to plaintext", "it is still %s, and no host keeps what was there before" % view.stage
+    expected, seen = "its steps are taken back", "it is still %s, and no host keeps what was there before" % view.stage
     return fails(view.stage, expected, seen, "failed", todo="take it back by hand (docs/hosts.md)")
 
 

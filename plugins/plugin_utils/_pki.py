@@ -320,6 +320,11 @@ def der_sha256(certificate: x509.Certificate) -> str:
     return sha256(certificate.public_bytes(serialization.Encoding.DER))
 
 
+def revoked_serials(crl: bytes) -> frozenset[str]:
+    """Return the serial numbers that a revocation list names."""
+    return frozenset(serial_text(entry.serial_number) for entry in x509.load_pem_x509_crl(crl))
+
+
 def serial_text(serial: int) -> str:
     """Return a serial number as lower-case hexadecimal."""
     return "%x" % serial

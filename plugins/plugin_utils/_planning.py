@@ -10,11 +10,12 @@ import datetime
 import os
 import typing as t
 
+from ..module_utils._core._back import kept_back, make_rollback, reversals
 from ..module_utils._core._entities import Instance
 from ..module_utils._core._holding import variables
 from ..module_utils._core._look import LookPlan, environment_place
 from ..module_utils._core._lost_store import refuse_foreign_store
-from ..module_utils._core._plan import Plan, make_plan, make_rollback
+from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import rank
 from ..module_utils._core._survey import Ask
@@ -69,7 +70,7 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
     ask = read_ask(task_vars, goal=goal, model=fleet.model)
     observed = _with_neighbours(fleet, ask.scope)
     looking = goal != "report" and looks_at_hosts(task_vars)
-    look = _first_look(fleet, observed, ask, verifying=goal == "verify") if looking else {}
+    look = _first_look(fleet, observed, ask, goal=goal) if looking else {}
     if goal in ACTING and not check_mode:
         at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         _run.claim(fleet.paths, at=at, what="connsec.tls.%s" % goal, pid=os.getppid())
@@ -101,8 +102,9 @@ def _with_neighbours(fleet: Fleet, scope: t.Collection[str]) -> set[str]:
     return {pair.id for pair in pairs if (pair.server.component, pair.listener.name) in listeners}
 
 
-def _first_look(fleet: Fleet, observed: t.Collection[str], ask: Ask, *, verifying: bool) -> dict[str, Json]:
+def _first_look(fleet: Fleet, observed: t.Collection[str], ask: Ask, *, goal: str) -> dict[str, Json]:
     """Return what each host is asked first. What has been demanded or enforced is tried as its gate tries it."""
+    verifying = goal == "verify"
     scene = fleet.scene((), nothing_seen())
     plan = LookPlan(scene, token="look")
     for name in sorted(observed):
@@ -112,6 +114,9 @@ def _first_look(fleet: Fleet, observed: t.Collection[str], ask: Ask, *, verifyin
         plan.see(*pair.ends)
         if verifying and stage != "enforced":
             plan.watch(pair.server, pair.listener.name)
+    if goal == "rollback":
+        for instance, steps in reversals(scene, ask).items():
+            plan.try_back(instance, steps)
     return plan.requests(watch=ask.watch)
 
 
@@ -150,6 +155,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         "step_hosts": _step_hosts(work),
         "result_hosts": "tls_none" if goal == "plan" else ["localhost"],
     }
+    carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
     return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown})
 

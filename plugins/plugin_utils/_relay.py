@@ -55,13 +55,13 @@ def parts(by_host: ByHost) -> dict[str, str]:
 def ask_to_json(ask: Ask) -> Json:
     """Return what was asked for as plain data."""
     hosts = None if ask.hosts is None else sorted(ask.hosts)
-    return {**vars(ask), "scope": sorted(ask.scope), "hosts": hosts}
+    return {**vars(ask), "scope": sorted(ask.scope), "hosts": hosts, "back": list(ask.back)}
 
 
 def ask_from_json(data: t.Mapping[str, t.Any]) -> Ask:
     """Return what was asked for."""
     hosts = None if data["hosts"] is None else frozenset(data["hosts"])
-    return Ask(**{**data, "scope": frozenset(data["scope"]), "hosts": hosts})
+    return Ask(**{**data, "scope": frozenset(data["scope"]), "hosts": hosts, "back": tuple(data["back"])})
 
 
 def step_to_json(step: Step) -> Json:

@@ -25,7 +25,7 @@ from functools import partial
 from ..module_utils._core._lost_store import refuse_refill
 from ..module_utils._core._material import NOT_ISSUED_YET, WantedAuthority, WantedIdentity, identity_of
 from ._folder import StoreError
-from ._found import look, opened
+from ._found import look, opened, standing
 from ._holdings import MaterialFiles, NotIssued, material
 from ._place import StorePaths, refuse_bad_place, store_paths
 from ._secrets import PASSPHRASES, Passphrases, passphrases_of
@@ -47,6 +47,7 @@ __all__ = [
     "passphrases_of",
     "preflight",
     "refuse_bad_place",
+    "standing",
     "store_paths",
 ]
 

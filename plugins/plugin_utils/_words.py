@@ -10,6 +10,7 @@ import typing as t
 
 from ..module_utils._core._hold import Hold
 from ..module_utils._core._kind import InstanceKind
+from ..module_utils._core._stages import MOVES_TO
 from ..module_utils._core._steps import Round
 from ..module_utils._core._survey import View
 from ._planning import Decision
@@ -24,8 +25,10 @@ def plan_lines(decision: Decision) -> list[str]:
     """Return the plan as text: pairs, what is made and installed, and the rounds with their interruptions."""
     plan = decision.plan
     active = [view for view in plan.views if view.status == "due"]
-    lines = ["", "PLAN (%s, until %s)" % (decision.goal, decision.ask.until)]
+    back = [MOVES_TO[stage] for stage in decision.ask.back] if decision.goal == "rollback" else []
+    lines = ["", "PLAN (%s, %s)" % (decision.goal, _how_far(decision.ask.until, back))]
     lines.append("  pairs: %s" % _counted(view.status for view in plan.views))
+    lines += _back_lines(decision)
     lines += columns([_pair_row(view) for view in _some(active)], indent=2) + _rest(active)
     for what, rows in (
         ("store", ["%s, because %s" % (change.target, change.reason) for change in decision.store.changes]),
@@ -37,12 +40,35 @@ def plan_lines(decision: Decision) -> list[str]:
         lines += ["  %s: %s" % (what, row) for row in _some(rows)] + _rest(rows)
     for number, this in enumerate(plan.rounds, start=1):
         lines += _round_of_plan(number, len(plan.rounds), this, kinds=decision.scene.kinds)
-    reopened = sorted({name for this in plan.rounds for step in this.steps if step.reverse for name in step.pairs})
-    lines += ["  goes back to plaintext: %s" % name for name in _some(reopened)] + _rest(reopened)
     lines += held_lines(plan.views)
     if decision.is_empty:
         lines.append("  nothing is due")
     return [*lines, ""]
+
+
+#: What a pair loses, in the plan's words.
+_LOSSES: t.Final = {
+    "plaintext": "goes back to plaintext",
+    "open": "is open to plaintext again",
+    "anybody": "is open to clients without a certificate again",
+}
+
+
+def _how_far(until: str, back: t.Sequence[str]) -> str:
+    """Return how far a run goes: to a stage, or which stages it takes back."""
+    return "takes back %s" % ", ".join(back) if back else "until %s" % until
+
+
+def _back_lines(decision: Decision) -> list[str]:
+    """Return what going back reopens, before all that is done for it, and which steps cannot go back."""
+    plan, scope = decision.plan, decision.ask.scope
+    lines = []
+    for loss, words in _LOSSES.items():
+        names = [name for name, lost in plan.reopened.items() if lost == loss]
+        said = [name if name in scope else "%s, though tls_scope does not name it" % name for name in names]
+        lines += ["  %s: %s" % (words, row) for row in _some(said)] + _rest(said)
+    stuck = [(step.target, _seen(hold)) for step, hold in plan.stuck.items()]
+    return lines + ["  cannot go back: %s, gate %s" % row for row in _some(stuck)] + _rest(stuck)
 
 
 T = t.TypeVar("T")
@@ -144,7 +170,8 @@ def _seen(hold: Hold) -> str:
 def outcome_lines(report: Json) -> list[str]:
     """Return the last lines: the result table, and every pair that is not done with what to do."""
     rows = report["connections"]
-    lines = ["", "RESULT (%s, until %s)" % (report["run"]["goal"], report["run"]["until"])]
+    run = report["run"]
+    lines = ["", "RESULT (%s, %s)" % (run["goal"], _how_far(run["until"], run["takes_back"]))]
     # who has thousands of pairs reads of those that are not done here, and of all in the report
     shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row["status"] != "done"][:MOST_ROWS]
     lines += columns(

@@ -173,4 +173,8 @@ def test_a_line_of_ours_that_somebody_changed_is_not_taken_back_in_silence(enfor
     run = enforced.playbook("rollback", *ENFORCE).must_end(2)
     assert "trust = %s" % other in enforced.options(HOLDS_A_SESSION).read_text()
     assert "+trust = %s" % other in run.last_lines
+    plan = run.text[run.text.index("PLAN (") : run.text.index("round 1 of")]
+    assert "cannot go back: undo connect-confserv.default router@app1" in plan, "it is known before anything is done"
+    assert "is open to plaintext again: router@app1->confserv.default@cfg1" in plan
+    assert "goes back to plaintext: desk@app1->confserv.default@cfg1" in plan
     enforced.must_talk()

@@ -79,6 +79,19 @@ def test_a_listener_demands_certificates_once_every_client_was_seen_presenting_o
     assert seen == {"a client without a certificate is refused and one with a foreign CA's"}
     assert {row["security"] for row in clear.traffic().values()} == {"mutual"}
     clear.must_talk()
+    for server in SERVERS:  # each goes back without the other
+        assert "verify_client = require" in clear.options(server).read_text()
+    run = clear.playbook("rollback", *SWITCH, "-e", "tls_take_back=demanded").must_end(0)
+    assert "is open to clients without a certificate again: %s" % PAIRS[0] in run.text
+    assert set(clear.stages().values()) == {("switched", "done")}
+    for server in SERVERS:
+        text = clear.options(server).read_text()
+        assert "verify_client = request" in text and not re.search(r"^port =", text, re.M), "plaintext stays refused"
+    clear.playbook("rollback", *SWITCH, "-e", "tls_take_back=enforced").must_end(0)
+    for server in SERVERS:
+        assert re.search(r"^port =", clear.options(server).read_text(), re.M)
+    assert {row["security"] for row in clear.traffic().values()} == {"mutual"}
+    clear.must_talk()
 
 
 def test_a_client_that_presents_no_certificate_keeps_the_listener_from_demanding_one(clear: Fleet):

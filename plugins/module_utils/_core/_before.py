@@ -110,6 +110,8 @@ def _start_demand(before: Before, step: Step) -> Hold | None:
     survey = Survey(before.scene, before.ask)
     for pair in _clients(before.scene, step):
         held = _not_switched(survey, pair) or _not_presenting(before.scene, pair)
+        if held and held.evidence.fault == "unexercised" and step.target in before.watched:
+            held = _would_not_present(before.scene, pair)  # it was waited for, and did not connect meanwhile
         if held:
             return held
     return None
@@ -169,8 +171,10 @@ def _not_presenting(scene: Scene, pair: Pair) -> Hold | None:
         seen = probe.reason or "it was not asked for one"
         return waiting("demanded", expected, seen, todo=todo, of=pair.id)
     if scene.seen(pair.server).sessions is None:
-        seen = scene.seen(pair.server).unreadable.get("sessions") or "%s lists no sessions" % pair.server.name
-        return waiting("demanded", expected, seen, todo="name what lists them in `sessions`", of=pair.id)
+        unreadable = scene.seen(pair.server).unreadable.get("sessions")
+        if unreadable:
+            return waiting("demanded", expected, unreadable, todo="make its list of sessions readable", of=pair.id)
+        return _would_not_present(scene, pair)
     listed = presented_by(scene, pair)
     without = [session for session in listed if not (session.verified or session.ended)]
     if any(session.verified for session in listed) and not without:
@@ -179,6 +183,23 @@ def _not_presenting(scene: Scene, pair: Pair) -> Hold | None:
     if without:
         return waiting("demanded", expected, "its session %s presents none" % without[0].peer, todo=todo, of=pair.id)
     seen, todo = "no session of it was seen", "let it connect, and run again"
+    return waiting("demanded", expected, seen, todo=todo, of=pair.id, fault="unexercised")
+
+
+def _would_not_present(scene: Scene, pair: Pair) -> Hold | None:
+    """Return why nobody can tell that the client will present a certificate, where no session of it was seen.
+
+    Its own identity was accepted in a probe from its host, which the caller has seen, and its account can read the key
+    (gate ``presented``). It will present that one if its configuration, which its process has taken (gate
+    ``switched``), names it.
+    """
+    expected = "%s presents a certificate that %s accepts" % (pair.client.name, pair.server.name)
+    paths = scene.paths(pair.client)
+    named = {option.value for option in scene.options("connect", pair)}
+    if named & {paths[name] for name in ("key", "keystore", "certificate", "fullchain")}:
+        return None
+    seen = "no session of it was seen, and none of the options by which it uses TLS names its key"
+    todo = "name the option in `connect` of its kind's settings, or let it connect; then run again"
     return waiting("demanded", expected, seen, todo=todo, of=pair.id, fault="unexercised")
 
 

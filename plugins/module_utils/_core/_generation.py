@@ -75,6 +75,36 @@ def plan_generation(
     return None
 
 
+def why_useless(
+    manifest: t.Mapping[str, t.Any],
+    *,
+    now: float,
+    trusted: t.Collection[str] | None,
+    roots: t.Collection[str] | None,
+    revoked: t.Collection[str],
+) -> str:
+    """Return why peers would not accept an earlier generation, or it would accept whom it should not; empty if neither.
+
+    Args:
+        manifest: what was installed.
+        now: seconds since 1970.
+        trusted: fingerprints of the roots that the instance trusts now; None if nobody said.
+        roots: fingerprints of all roots that anybody trusts; None if nobody said.
+        revoked: serial numbers of what is revoked, and fingerprints of the authorities among it.
+    """
+    identity, inputs = manifest.get("identity") or {}, manifest.get("inputs") or {}
+    expires = identity.get("chain_not_after") or identity.get("not_after")
+    if expires is not None and float(expires) <= now:
+        return "has expired"
+    if identity.get("serial") in revoked or set(inputs.get("chain") or ()) & set(revoked):
+        return "is revoked"
+    if roots is not None and inputs.get("root") and inputs["root"] not in roots:
+        return "was issued by an authority that is not in the store any more"
+    if trusted is not None and not set(inputs.get("trust") or ()) <= set(trusted):
+        return "trusts an authority that is not trusted any more"
+    return ""
+
+
 def _comparable(value: t.Any) -> t.Any:
     return sorted(value) if isinstance(value, (list, tuple)) else value
 

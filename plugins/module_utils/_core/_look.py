@@ -40,11 +40,17 @@ class LookPlan:
         self._probes: dict[str, dict[str, tuple[Pair, bool]]] = {}
         self._watched: dict[str, list[tuple[Instance, str]]] = {}
         self._settling: dict[str, dict[str, tuple[Pair, Instance]]] = {}
+        self._back: dict[str, list[str]] = {}
 
     def see(self, *instances: Instance) -> None:
         """Look at files, settings, process, sockets and sessions of instances."""
         for each in instances:
             self._instances.setdefault(each.host, {})[each.name] = each
+
+    def try_back(self, instance: Instance, steps: t.Sequence[str]) -> None:
+        """Have an instance's host tell which of these steps, in the order in which they go back, it could not."""
+        self.see(instance)
+        self._back[instance.name] = list(steps)
 
     def dial(self, pair: Pair, *, thorough: bool = False) -> None:
         """Dial a pair's listener as its client does, and in the clear.
@@ -109,7 +115,9 @@ class LookPlan:
         scene = self._scene
         kind = scene.kinds[instance.name]
         pairs = scene.pairs_at(instance)
+        back = self._back.get(instance.name)
         return {
+            **({"back": back} if back else {}),
             "name": instance.name,
             "folder": instance.component,
             "account": kind.account,

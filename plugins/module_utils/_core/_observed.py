@@ -122,6 +122,8 @@ class SeenInstance:
         loaded: the generation that the process has taken up, as far as a step of ours saw it.
         steps: ids of the steps whose snapshots are kept.
         finished: those of them that were finished.
+        kept_since: when each was taken, in seconds since 1970.
+        refused: those that the host could not take back, each with why, where that was asked.
         reads: values of options by id; None for an option that is not set. One that could not be read is not in it.
         missing: variables that the file for its environment lacks; None if nobody looked.
         sessions: what the server lists; None if it lists none.
@@ -139,6 +141,8 @@ class SeenInstance:
     loaded: str | None = None
     steps: frozenset[str] = frozenset()
     finished: frozenset[str] = frozenset()
+    kept_since: t.Mapping[str, float] = field(default_factory=dict)
+    refused: t.Mapping[str, str] = field(default_factory=dict)
     reads: t.Mapping[str, str | None] = field(default_factory=dict)
     process: SeenProcess = SeenProcess()
     missing: tuple[str, ...] | None = None
@@ -244,6 +248,8 @@ def parse_instance(data: Json) -> SeenInstance:
         loaded=(data.get("loaded") or {}).get("generation"),
         steps=frozenset(steps),
         finished=frozenset(name for name, row in steps.items() if row.get("finished")),
+        kept_since={name: float(row["at"]) for name, row in steps.items() if row.get("at")},
+        refused=dict(data.get("refused") or {}),
         reads=dict(data.get("reads") or {}),
         process=_process(data.get("process") or {}),
         missing=None if environment is None else tuple(environment.get("missing") or ()),

@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._entities import Instance, Pair
+from ._hold import Hold
 from ._holding import has_old_material, lacks_environment, lacks_variable, material_fault
 from ._packing import pack
 from ._scene import Scene, setting
@@ -17,15 +18,25 @@ from ._stages import GATES, MOVES_TO, is_noted, rank, step_name, steps_of
 from ._steps import Round, Step
 from ._survey import Ask, Survey, View, instances_of, why_step
 
+#: What a pair loses where steps go back, in order of gravity.
+Loss = t.Literal["plaintext", "open", "anybody"]
+
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that one run is about to do, in order; material and environment by host, as instance names."""
+    """Everything that one run is about to do, in order; material and environment by host, as instance names.
+
+    Attributes:
+        stuck: steps that were asked to go back and do not, each with what holds it.
+        reopened: by pair, what it no longer has once steps have gone back.
+    """
 
     views: tuple[View, ...]
     rounds: tuple[Round, ...]
     material: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     environment: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stuck: t.Mapping[Step, Hold] = field(default_factory=dict)
+    reopened: t.Mapping[str, Loss] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -51,14 +62,15 @@ def make_plan(scene: Scene, ask: Ask) -> Plan:
     return Plan(views, pack(scene, steps), material, environment)
 
 
-def _may_change(scene: Scene, ask: Ask, instance: Instance) -> bool:
+def may_change(scene: Scene, ask: Ask, instance: Instance) -> bool:
+    """Return whether this run may work on an instance's host."""
     return (ask.hosts is None or instance.host in ask.hosts) and instance.host not in scene.lost
 
 
 def _ends(scene: Scene, ask: Ask, views: t.Iterable[View], stage: str) -> list[Instance]:
     """Return the instances that may be changed and belong to pairs that are to reach a stage."""
     found = instances_of(view.pair for view in views if rank(view.goal) >= rank(stage))
-    return [end for end in found if _may_change(scene, ask, end)]
+    return [end for end in found if may_change(scene, ask, end)]
 
 
 def _by_host(instances: t.Iterable[Instance]) -> dict[str, tuple[str, ...]]:
@@ -130,19 +142,19 @@ def _moving_steps(scene: Scene, ask: Ask, views: t.Sequence[View], *, loading: t
             continue
         for stage, reason in _due(scene, view, loading):
             end = view.pair.end_of(stage)
-            if _may_change(scene, ask, end):
+            if may_change(scene, ask, end):
                 due.setdefault((end, stage, step_name(scene, stage, view.pair)), []).append((view.pair, reason))
     on_tls = {view.pair.id for view in views if rank(view.stage) >= rank("permissive")}
     steps = []
     for (end, stage, name), rows in due.items():
         moved = {pair.id for pair, _reason in rows}
-        step = _step(scene, name, stage, end, [pair for pair, _reason in rows], rows[0][1])
+        step = step_for(scene, name, stage, end, [pair for pair, _reason in rows], rows[0][1])
         judged = tuple(each for each in step.pairs if each in moved or each in on_tls)
         steps.append(dataclasses.replace(step, pairs=judged))
     return sorted(steps, key=lambda step: (step.instance.name, step.id))
 
 
-def _step(scene: Scene, name: str, stage: str, end: Instance, pairs: t.Sequence[Pair], reason: str) -> Step:
+def step_for(scene: Scene, name: str, stage: str, end: Instance, pairs: t.Sequence[Pair], reason: str) -> Step:
     """Return the step that moves these pairs; a server's moves all pairs of its listeners, in scope or not."""
     if stage == "connect":
         ids = tuple(sorted(pair.id for pair in pairs))
@@ -172,32 +184,3 @@ def _due(scene: Scene, view: View, loading: t.Collection[str]) -> t.Iterator[tup
     for stage in stages:
         if reasons[stage]:
             yield stage, reasons[stage]
-
-
-# Going back
-
-
-def make_rollback(scene: Scene, ask: Ask) -> Plan:
-    """Return the plan that takes back every step of the scope that the hosts keep, latest stages first.
-
-    Enforcement and demands are undone before clients, and clients before servers, so that nobody is cut off. What a
-    server's step opened to all is open to all again, in scope or not.
-    """
-    inside = [pair for pair in scene.model.pairs if pair.id in ask.scope and not pair.blocked]
-    back: dict[tuple[Instance, str], Step] = {}
-    for pair in inside:
-        for stage in steps_of(pair):
-            end, name = pair.end_of(stage), step_name(scene, stage, pair)
-            if not _may_change(scene, ask, end) or not _is_kept(scene, end, name):
-                continue
-            known = back.get((end, name))
-            pairs = [scene.model.pair(each) for each in known.pairs] if known and stage == "connect" else []
-            step = _step(scene, name, stage, end, [*pairs, pair], "going back was asked for")
-            back[end, name] = step.reversed()
-    return Plan(Survey(scene, ask).views(), pack(scene, list(back.values()), back=True))
-
-
-def _is_kept(scene: Scene, end: Instance, name: str) -> bool:
-    """Return whether a host keeps what a step found, or notes it as under way."""
-    seen = scene.seen(end)
-    return name in seen.steps or any(noted.id == name for noted in seen.noted)

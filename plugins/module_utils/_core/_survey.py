@@ -14,6 +14,9 @@ from ._holding import material_fault
 from ._scene import Scene, setting
 from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of
 
+#: The stages of steps, in the order in which they go back.
+BACK: t.Final = ("enforce", "demand", "connect", "permit")
+
 Status = t.Literal["done", "due", "waiting", "blocked", "failed"]
 
 
@@ -28,6 +31,7 @@ class Ask:
         watch: seconds that a clear listener is watched before enforcement.
         soak: seconds for which its peers should have been collected.
         by_wave: whether the scope is that of waves, so that what is outside waits for its own.
+        back: the stages of the steps that a rollback takes back.
     """
 
     scope: frozenset[str]
@@ -36,6 +40,7 @@ class Ask:
     watch: float = 5.0
     soak: float = 0.0
     by_wave: bool = True
+    back: tuple[str, ...] = BACK
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core._change import Change
-from .._core._generation import Due, plan_generation
+from .._core._generation import Due, plan_generation, why_useless
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_durable, write_new
 from ._installed import LOADED, MANIFEST, Json, drift, linked, manifest_of, read_json
 from ._reading import FilesError, Owner, account_of, refusal
@@ -53,7 +53,8 @@ class Material:
 
         Args:
             directory: the host's folder of ours.
-            asked: ``name``, ``folder``, ``account``, ``inputs``, ``identity`` and ``trusted``.
+            asked: ``name``, ``folder``, ``account``, ``inputs`` and ``identity``, and to go back ``trusted``,
+                ``roots`` and ``revoked``.
 
         Raises:
             FilesError: the folder cannot be the name of one, or the account is not there.
@@ -101,16 +102,15 @@ class Material:
         spoilt = drift(self._base, generation, manifest)
         if spoilt:
             raise FilesError("generation %s of %s is not as it was: %s" % (generation, self.name, spoilt[0].seen))
-        identity = manifest.get("identity") or {}
-        expires = identity.get("chain_not_after") or identity.get("not_after")
-        if expires is not None and float(expires) <= time.time():
-            raise FilesError("generation %s of %s has expired; install anew instead" % (generation, self.name))
-        trusted = self._asked.get("trusted")
-        if trusted is not None and not set((manifest.get("inputs") or {}).get("trust") or ()) <= set(trusted):
-            raise FilesError(
-                "generation %s of %s trusts an authority that is not trusted any more; install anew instead"
-                % (generation, self.name)
-            )
+        why = why_useless(
+            manifest,
+            now=time.time(),
+            trusted=self._asked.get("trusted"),
+            roots=self._asked.get("roots"),
+            revoked=self._asked.get("revoked") or (),
+        )
+        if why:
+            raise FilesError("generation %s of %s %s; install anew instead" % (generation, self.name, why))
 
     def make(self, files: t.Sequence[File]) -> None:
         """Do what the plan said: repair the current generation, or make one of these files and take it.

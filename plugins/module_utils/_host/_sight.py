@@ -54,6 +54,8 @@ class Sight:
         if self.asked.get("sockets") and not self.asked.get("process"):
             self.unreadable["process"] = "nothing says how its process is found"
         seen: Json = dict(self._try("installed", self._installed) or {})
+        if self.asked.get("back"):
+            seen["refused"] = self._try("refused", self._refusals) or {}
         reads = self._reads()
         seen.update(
             reads=reads,
@@ -139,6 +141,11 @@ class Sight:
         from ._installed import installed
 
         return dict(installed(self.directory, str(self.asked["folder"])))
+
+    def _refusals(self) -> Json:
+        from ._way_back import refusals
+
+        return dict(refusals(self.directory, str(self.asked["folder"]), self.asked["back"]))
 
     def _reads(self) -> Json:
         """Return the settings by id. One that has no value is None; one that cannot be read is left out and named."""

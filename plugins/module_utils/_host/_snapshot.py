@@ -130,11 +130,12 @@ class Snapshot:
             rows[path] = None if found is None else {**described(found), "text": _text(found.data)}
         _write_json(self._after, {"files": rows, "of": self._at()})
 
-    def way_back(self, path: str, *, ours: bool) -> WayBack:
+    def way_back(self, path: str, current: Found | None, *, ours: bool) -> WayBack:
         """Return what a file has to hold without the step.
 
         Args:
             path: the file.
+            current: what it holds.
             ours: whether this very run has begun the step, so that nobody else had the time to edit.
 
         Raises:
@@ -142,7 +143,7 @@ class Snapshot:
             Touched: somebody else may have edited it while the step was under way.
             FilesError: the file or the snapshot cannot be read.
         """
-        current, before = read_regular(path), self._kept(path)
+        before = self._kept(path)
         if not self.is_finished():
             return _way(current, before if ours else self._unfinished_way(path, current, before))
         after = self._left(path)

@@ -13,8 +13,6 @@ import os
 import typing as t
 
 from .._core._change import Change
-from .._core._errors import TlsError
-from .._core._merge import Conflict
 from .._core._spec import StepSpec
 from ._files import locked, make_own, remove, sweep, write_durable
 from ._installed import LOADED, Json, linked
@@ -22,14 +20,11 @@ from ._marker import Marker, now, write_json
 from ._option_file import OptionFile
 from ._process import pids_of
 from ._program import SETTLE_SECONDS, apply, run, wait_until
-from ._reading import Found, read_regular
-from ._snapshot import Snapshot, Touched, described, step_folder
+from ._reading import Found
+from ._snapshot import Snapshot, described, step_folder
+from ._way_back import StepRefused, is_put_back, ways_back
 
 State = t.Literal["begin", "finish", "whole", "reverse", "forget"]
-
-
-class StepRefused(TlsError):
-    """A step cannot be done, or not be taken back."""
 
 
 class Step:
@@ -184,25 +179,11 @@ class Step:
         return True
 
     def _ways_back(self) -> dict[str, Found | None]:
-        ways = {}
-        for path in self._snapshot.paths():
-            if self._is_put_back(path):
-                continue
-            try:
-                way = self._snapshot.way_back(path, ours=self._spec.own)
-            except (Conflict, Touched) as error:
-                raise StepRefused(
-                    "%s cannot be taken back, for %s is not as it left it: %s" % (self._spec.id, path, error)
-                ) from error
-            if way.differs:
-                ways[path] = way.wanted
-        return ways
+        return ways_back(self._snapshot, self._spec.id, put_back=self._put_back(), ours=self._spec.own)
 
     def _is_put_back(self, path: str) -> bool:
         """Return whether a reverse that did not come to its end has put a file back, and nobody has edited it since."""
-        to = self._put_back()
-        found = read_regular(path) if path in to else None
-        return path in to and to[path] == (None if found is None else described(found))
+        return is_put_back(path, self._put_back())
 
     def _put_back(self) -> Json:
         """Return what a reverse was about to put back."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._back import make_rollback
 from ansible_collections.connsec.tls.plugins.module_utils._core._before import Before, may_start
 from ansible_collections.connsec.tls.plugins.module_utils._core._observed import (
     Peer,
     SeenHost,
     SeenProbe,
+    SeenProcess,
     SeenWatch,
     Socket,
 )
-from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan, make_rollback
+from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 
 from .scenes import (
     MODEL,
@@ -106,9 +108,52 @@ def test_a_demand_waits_until_every_client_was_seen_presenting():
     assert held(with_sessions(unasked, *pairs), target) == ("it was not asked for one", True)
 
 
-def test_a_demand_waits_where_the_server_lists_no_sessions():
-    scene = at_stage(scene_of(), "switched")
-    assert held(scene, "step demand-default confserv@cfg1") == ("confserv@cfg1 lists no sessions", True)
+def presenting(settings=None):
+    """Return the fleet switched, its clients configured to present what is installed for them."""
+    scene = scene_of(settings=settings)
+    kinds = {}
+    for name, kind in scene.kinds.items():
+        key = {**kind.reads["connect"][0], "key": "key", "value": "{key}"}
+        kinds[name] = dataclasses.replace(kind, reads={**kind.reads, "connect": (*kind.reads["connect"], key)})
+    return at_stage(dataclasses.replace(scene, kinds=kinds), "switched")
+
+
+DEMAND = "step demand-default confserv@cfg1"
+NO_KEY = "no session of it was seen, and none of the options by which it uses TLS names its key"
+
+
+def test_a_client_whose_sessions_nobody_lists_counts_when_it_would_present():
+    assert held(at_stage(scene_of(), "switched"), DEMAND) == (NO_KEY, True)
+    scene = presenting()
+    assert held(scene, DEMAND) is None
+    desk = scene.model.pair(DESK_CFG1)
+    unasked = with_probe(scene, desk, tls=answers(desk, security="verified"))
+    assert held(unasked, DEMAND) == ("it was not asked for one", True)
+
+
+def test_a_client_that_connects_rarely_counts_when_it_would_present_once_it_was_waited_for():
+    scene, waited = presenting(LISTED), {**WATCHED, DEMAND: SeenWatch()}
+    assert held(scene, DEMAND) == ("no session of it was seen", True)
+    assert held(scene, DEMAND, watched=waited) is None
+    assert held(at_stage(scene_of(settings=LISTED), "switched"), DEMAND, watched=waited) == (NO_KEY, True)
+    pairs = [scene.model.pair(name) for name in (ROUTER_CFG1, DESK_CFG1)]
+    bare = with_sessions(scene, *pairs, verified=False)
+    assert held(bare, DEMAND, planned=scene, watched=waited)[0].endswith("presents none"), (
+        "what is seen has more weight"
+    )
+
+
+def test_a_client_counts_only_where_its_own_account_could_read_the_key():
+    for user, counts in (("crm", True), ("root", True), ("web", False)):
+        scene = planned = presenting()
+        for name in ("desk@app2", "router@app1"):
+            scene = showing(scene, name, files={"key.pem": {"owner": "crm"}}, process=SeenProcess(user=user))
+        assert (held(scene, DEMAND, planned=planned) is None) is counts, user
+
+
+def test_a_demand_waits_where_the_list_of_sessions_cannot_be_read():
+    scene = showing(presenting(), "confserv@cfg1", unreadable={"sessions": "/s is not there"})
+    assert held(scene, DEMAND) == ("/s is not there", True)
 
 
 PEERS = [

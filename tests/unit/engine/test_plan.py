@@ -9,7 +9,7 @@ import dataclasses
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._observed import Noted
-from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan, make_rollback
+from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import option_id, tls_probe
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import examine, stage_of
 
@@ -154,22 +154,6 @@ def test_a_blocked_client_keeps_its_listener_open():
     views = {view.pair.id: view for view in make_plan(scene, ask_for(scene)).views}
     assert views[DESK_DB].status == "blocked"
     assert "is blocked" in views[ROUTER_DB].why.seen
-
-
-def test_a_rollback_goes_from_enforcement_over_clients_to_servers():
-    scene = at_stage(scene_of(), "enforced")
-    kept = {
-        "store@db1": frozenset({"permit-sql", "enforce-sql"}),
-        "router@app1": frozenset({"connect-store.sql"}),
-        "desk@app2": frozenset({"connect-store.sql"}),
-    }
-    for name, steps in kept.items():
-        scene = showing(scene, name, steps=steps)
-    assert targets(make_rollback(scene, ask_for(scene))) == [
-        ["undo enforce-sql store@db1"],
-        ["undo connect-store.sql desk@app2", "undo connect-store.sql router@app1"],
-        ["undo permit-sql store@db1"],
-    ]
 
 
 def test_an_option_that_a_later_stage_replaced_counts_as_set():

@@ -8,7 +8,12 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.connsec.tls.plugins.module_utils._core._generation import Drift, Due, plan_generation
+from ansible_collections.connsec.tls.plugins.module_utils._core._generation import (
+    Drift,
+    Due,
+    plan_generation,
+    why_useless,
+)
 
 ME = "router@urs1"
 INPUTS: dict[str, t.Any] = {
@@ -84,3 +89,32 @@ def test_the_diff_of_a_repair_shows_each_file() -> None:
     assert due is not None
     assert due.change.before == MODE.seen + "\n" + OWNER.seen
     assert due.change.after == "as it was installed"
+
+
+EARLIER = {
+    "identity": {"serial": "0a", "not_after": 200, "chain_not_after": 100},
+    "inputs": {"chain": ["i1"], "trust": ["r1"], "root": "r1"},
+}
+USELESS = [
+    # what differs from an earlier generation that may be gone back to, and why it may not then
+    ({"now": 99}, ""),
+    ({"now": 100}, "has expired"),
+    ({"revoked": ["0b"]}, ""),
+    ({"revoked": ["0a"]}, "is revoked"),
+    ({"revoked": ["i1"]}, "is revoked"),
+    ({"roots": ["r1", "r2"]}, ""),
+    ({"roots": ["r2"]}, "was issued by an authority that is not in the store any more"),
+    ({"trusted": ["r1", "r2"]}, ""),
+    ({"trusted": ["r2"]}, "trusts an authority that is not trusted any more"),
+]
+
+
+@pytest.mark.parametrize(("differs", "why"), USELESS)
+def test_an_earlier_generation_says_why_nobody_should_go_back_to_it(differs, why) -> None:
+    usual: dict[str, t.Any] = {"now": 50, "trusted": None, "roots": None, "revoked": ()}
+    assert why_useless(EARLIER, **{**usual, **differs}) == why
+
+
+def test_an_instance_that_presents_nothing_goes_back_whoever_is_revoked() -> None:
+    found = why_useless({"inputs": {"trust": ["r1"]}}, now=50, trusted=["r1"], roots=[], revoked=["0a"])
+    assert found == ""

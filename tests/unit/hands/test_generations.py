@@ -343,6 +343,12 @@ def test_after_going_back_the_way_leads_on(router: Installed) -> None:
 REFUSED: list[tuple[dict[str, t.Any], t.Callable[[Path], t.Any] | None, dict[str, t.Any], str]] = [
     # how the earlier one was installed, what happened to its folder, what is asked, the refusal
     ({"identity": {"not_after": 1000}}, None, {}, "generation 000001 of router@urs1 has expired; install anew instead"),
+    (
+        {"identity": {"serial": "0a"}},
+        None,
+        {"revoked": ["0a"]},
+        "000001 of router@urs1 is revoked; install anew",
+    ),
     ({}, None, {"trusted": ["r2"]}, "trusts an authority that is not trusted any more; install anew instead"),
     ({}, None, {"trusted": []}, "trusts an authority that is not trusted any more"),
     ({}, lambda folder: (folder / "manifest.json").unlink(), {}, "generation 000001 of .* is not complete any more"),

@@ -18,6 +18,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._host import _program,
 from ansible_collections.connsec.tls.plugins.module_utils._host._program import ProgramError
 from ansible_collections.connsec.tls.plugins.module_utils._host._reading import FilesError
 from ansible_collections.connsec.tls.plugins.module_utils._host._step import StepRefused
+from ansible_collections.connsec.tls.plugins.module_utils._host._way_back import refusals
 
 from .bench import COMPONENT, PERMIT, PYTHON, Bench, until
 from .instances import FOLDER, tree
@@ -597,6 +598,38 @@ def test_where_nothing_was_done_there_is_nothing_to_take_back(still: Bench) -> N
     assert reasons(still.reverse(), "reverse") == []
     still.reverse().carry_out("reverse")
     assert sorted(os.listdir(still.directory)) == [".lock"]
+
+
+# Whether it could be taken back
+
+
+def could_not(still: Bench, *names: str) -> dict[str, str]:
+    return refusals(str(still.directory), FOLDER, names)
+
+
+def test_a_host_tells_what_it_could_not_take_back_and_writes_nothing(still: Bench) -> None:
+    still.step().carry_out("whole")
+    assert could_not(still, "enforce-default", PERMIT) == {}
+    edited = still.options.read_text().replace("tls_port = ", "tls_port = 9")
+    still.options.write_text(edited)
+    said = could_not(still, "enforce-default", PERMIT)
+    assert list(said) == [PERMIT] and "cannot be taken back" in said[PERMIT]
+    assert still.options.read_text() == edited
+    assert still.marker() == {}
+
+
+def test_steps_are_tried_on_what_the_ones_before_would_leave(still: Bench) -> None:
+    still.step().carry_out("whole")
+    still.step(id="demand-default", edits=[still.edit(tls_port=1)]).carry_out("whole")
+    assert list(could_not(still, PERMIT)) == [PERMIT], "alone it cannot, for the later step wrote the same line"
+    assert could_not(still, "demand-default", PERMIT) == {}
+
+
+def test_a_snapshot_that_was_damaged_is_told_before_anything_is_done(still: Bench) -> None:
+    still.step().carry_out("whole")
+    for path in (still.base / "steps" / PERMIT / "before").iterdir():
+        path.write_text("something else")
+    assert "is damaged; take the step back by hand" in could_not(still, PERMIT)[PERMIT]
 
 
 # Forgetting it
