@@ -28,6 +28,8 @@ _CONNECT_SECONDS: t.Final = 5.0
 _PAUSES: t.Final = (0.02, 0.05, 0.1, 0.1, 0.1, 0.2)
 #: Seconds that a session which is left has for its outstanding answers.
 _DRAIN: t.Final = 1.0
+#: A peer that leaves so many messages without an answer is not there.
+_MISSED: t.Final = 3
 
 
 class Refused(Exception):
@@ -146,6 +148,24 @@ class Session(Wire):
         await self._wait(lambda: self.send(line_of(peer, 0, time.time())))
 
 
+class Datagrams(Session):
+    """The same without a connection: each message, and each answer, is a datagram."""
+
+    def datagram_received(self, data: bytes, _unused: t.Any) -> None:
+        """Take an answer."""
+        self.received(data)
+
+    def error_received(self, error: OSError) -> None:
+        """Take it that nobody is there."""
+        self._failure = error
+        self.abort()
+
+    def send(self, data: bytes) -> None:
+        """Send a message."""
+        if self.is_open:
+            t.cast("asyncio.DatagramTransport", self._transport).sendto(data)
+
+
 def line_of(peer: Peer, number: int, made: float) -> bytes:
     """Return a message as it is sent."""
     return b"%s %d %d %s\n" % (peer.id.encode(), number, made * 1000, peer.canary.encode())
@@ -159,13 +179,15 @@ async def dial(
     Raises:
         Refused: none comes about.
     """
-    peer = route.peer
-    session = Session(answered, lost)
+    peer, loop = route.peer, asyncio.get_running_loop()
+    session = Session(answered, lost) if peer.transport == "tcp" else Datagrams(answered, lost)
+    remote, local = (peer.address, peer.port), (route.source, 0)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            await asyncio.get_running_loop().create_connection(
-                lambda: session, peer.address, peer.port, local_addr=(route.source, 0)
-            )
+            if peer.transport == "tcp":
+                await loop.create_connection(lambda: session, *remote, local_addr=local)
+            else:
+                await loop.create_datagram_endpoint(lambda: session, remote_addr=remote, local_addr=local)
             await session.enter(route)
             if greet:
                 await session.greet(peer)
@@ -228,6 +250,12 @@ class Line:
             "longest_gap_ms": round(max(self._longest_gap, waiting) * 1000),
             "tls": peer.tls,
         }
+
+    @property
+    def answers(self) -> bool:
+        """Whether the peer has answered lately."""
+        lately = time.monotonic() - _MISSED * self._route.peer.interval
+        return self._last_answer is not None and self._last_answer > lately
 
     async def stop(self) -> None:
         """Make no more messages, wait a little for outstanding answers, and end."""
@@ -428,6 +456,10 @@ class Dialler:
             line = self._lines.pop(name)
             self._past.append(line.row())
             self._leaving.append(asyncio.ensure_future(line.stop()))
+
+    def answers(self, name: str) -> bool:
+        """Return whether a peer has answered lately."""
+        return name in self._lines and self._lines[name].answers
 
     def rows(self) -> list[Row]:
         """Return the tallies."""

@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A component that runs: its listeners, its peers, and the files that tell of both."""
+"""A component that runs: its listeners, peers and pools, and the files that tell of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 from .dialling import Dialler, routes_of
+from .pooling import Pools
 from .records import Log, SessionList, Tallies, replace_file
 from .serving import Server, server_contexts
 from .settings import Settings, SettingsError, read_settings
@@ -29,6 +30,7 @@ class Component:
         self._tallies = Tallies(settings.traffic)
         self._server = Server(self._log, self._listed)
         self._dialler = Dialler(self._log)
+        self._pools = Pools(self._log, self._dialler.answers)
         self._ending = asyncio.Event()
 
     async def run(self) -> None:
@@ -46,6 +48,7 @@ class Component:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), 1.0)
         await self._dialler.stop()
+        await self._pools.stop()
         self._write()
         await self._server.stop()
         self._write()
@@ -61,6 +64,7 @@ class Component:
         contexts = server_contexts(settings)
         routes = routes_of(settings.peers, settings.address)
         self._server.apply(settings, contexts)
+        self._pools.apply(settings)
         self._dialler.apply(routes)
 
     def _reload(self) -> None:

@@ -17,6 +17,7 @@ import socket
 import ssl
 import time
 import typing as t
+from dataclasses import dataclass
 
 from . import postgresql
 from .records import Log, Row, SessionList
@@ -43,7 +44,7 @@ class Inbox:
         self._last: float | None = None
         self.received = self.repeated = self.late = self.resets = 0
         self.longest_gap = 0.0
-        self.tls = self.verified = False
+        self.security = "clear"
 
     def take(self, number: int, now: float, delay_ms: float) -> bool:
         """Count a message; return whether it had come before."""
@@ -71,9 +72,35 @@ class Inbox:
             "late": self.late,
             "resets": self.resets,
             "longest_gap_ms": round(self.longest_gap * 1000),
-            "tls": self.tls,
-            "verified": self.verified,
+            "tls": self.security != "clear",
+            "verified": self.security == "mutual",
         }
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as it comes in; number 0 is a greeting."""
+
+    client: str
+    number: int
+    made: int | None
+
+    @classmethod
+    def parse(cls, line: bytes) -> Message:
+        """Return a line as a message.
+
+        Raises:
+            ValueError: it is none.
+        """
+        client, number, *made, _canary = line.decode().split(" ")
+        if len(made) > 1:
+            raise ValueError(line)
+        return cls(client, int(number), int(made[0]) if made else None)
+
+    @property
+    def answer(self) -> bytes:
+        """What its sender waits for."""
+        return b"ok %d\n" % self.number
 
 
 class Session(Wire):
@@ -138,28 +165,16 @@ class Session(Wire):
             return False
         self._buffer = rest
         try:
-            client, number, *made, _canary = line.decode().split(" ")
-            if len(made) > 1:
-                raise ValueError(line)
-            self._take_message(client, int(number), int(made[0]) if made else None)
+            message = Message.parse(line)
         except ValueError:
             self.send(b"error a message is: client number [made-at-ms] canary\n")
             self.refuse("it sent something that is no message")
+            return True
+        if self.client != message.client:
+            self._login(message.client)
+        self._server.count(message, self._security())
+        self.send(message.answer)
         return True
-
-    def _take_message(self, client: str, number: int, made: int | None) -> None:
-        now = time.time()
-        if self.client != client:
-            self._login(client)
-        if number:
-            delay = 0.0 if made is None else max(now * 1000 - made, 0.0)
-            inbox = self._server.inbox(client)
-            again = inbox.take(number, now, delay)
-            inbox.tls, inbox.verified = self.is_tls, self.shows_certificate
-            self._server.log.write(
-                "message %s %d %s %.1f %s" % (client, number, "again" if again else "first", delay, self._security())
-            )
-        self.send(b"ok %d\n" % number)
 
     def _login(self, client: str) -> None:
         """Note whose session this is; only then is it one."""
@@ -211,6 +226,50 @@ class Session(Wire):
             self.start_tls(context, server_side=True)
 
 
+class Role(t.NamedTuple):
+    """What a port is there for."""
+
+    listener: str
+    secure: bool
+    transport: str
+
+
+def _roles(listeners: t.Iterable[Listener]) -> dict[int, Role]:
+    roles = {}
+    for each in listeners:
+        if each.port is not None:
+            roles[each.port] = Role(each.name, each.protocol == "line" and each.tls == "only", each.transport)
+        if each.tls_port is not None:
+            roles[each.tls_port] = Role(each.name, True, "tcp")
+    return roles
+
+
+_SOCKETS: t.Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+def open_doors(address: str, ports: t.Mapping[int, str]) -> dict[int, socket.socket]:
+    """Return a socket for each port, with the transport that it has: all of them, or none.
+
+    Raises:
+        SettingsError: one cannot be opened.
+    """
+    opened: dict[int, socket.socket] = {}
+    for port, transport in ports.items():
+        door = opened[port] = socket.socket(socket.AF_INET, _SOCKETS[transport])
+        try:
+            if transport == "tcp":
+                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.bind((address, port))
+            if transport == "tcp":
+                door.listen(_BACKLOG)
+            door.setblocking(False)
+        except OSError as error:
+            for each in opened.values():
+                each.close()
+            raise SettingsError("%s:%d cannot be opened: %s" % (address, port, error.strerror)) from error
+    return opened
+
+
 class Server:
     """The listeners of a component."""
 
@@ -223,7 +282,7 @@ class Server:
         self._listeners: t.Mapping[str, Listener] = {}
         self._contexts: t.Mapping[str, ssl.SSLContext] = {}
         self._doors: dict[int, tuple[socket.socket, asyncio.Task[None]]] = {}
-        self._roles: t.Mapping[int, tuple[str, bool]] = {}
+        self._roles: t.Mapping[int, Role] = {}
         self._arrivals: set[asyncio.Task[None]] = set()
         self._write_due = False
 
@@ -240,6 +299,18 @@ class Server:
         if client not in self._inboxes:
             self._inboxes[client] = Inbox(client)
         return self._inboxes[client]
+
+    def count(self, message: Message, security: str) -> None:
+        """Note that a message has come, and how: clear, tls or mutual."""
+        if not message.number:
+            return
+        now = time.time()
+        delay = 0.0 if message.made is None else max(now * 1000 - message.made, 0.0)
+        inbox = self.inbox(message.client)
+        again = inbox.take(message.number, now, delay)
+        inbox.security = security
+        words = (message.client, message.number, "again" if again else "first", delay, security)
+        self.log.write("message %s %d %s %.1f %s" % words)
 
     def rows(self) -> list[Row]:
         """Return the tallies."""
@@ -261,36 +332,22 @@ class Server:
         Raises:
             SettingsError: a port cannot be opened; everything is as it was.
         """
-        roles = {}
-        for listener in settings.listeners.values():
-            if listener.port is not None:
-                roles[listener.port] = (listener.name, listener.protocol == "line" and listener.tls == "only")
-            if listener.tls_port is not None:
-                roles[listener.tls_port] = (listener.name, True)
-        opened = self._open(settings.address, [port for port in roles if port not in self._doors])
+        roles = {} if settings.is_standby else _roles(settings.listeners.values())
+        opened = open_doors(
+            settings.address, {port: roles[port].transport for port in roles if port not in self._doors}
+        )
         before = self._listeners
         self._roles, self._listeners, self._contexts = roles, settings.listeners, contexts
         for port in [port for port in self._doors if port not in roles]:
             self._close(port)
         for port, door in opened.items():
-            self._doors[port] = (door, asyncio.ensure_future(self._accept(port, door)))
-            self.log.write("listening %s %s:%d" % (roles[port][0], settings.address, port))
+            work = self._accept if roles[port].transport == "tcp" else self._answer
+            self._doors[port] = (door, asyncio.ensure_future(work(port, door)))
+            self.log.write("listening %s %s:%d" % (roles[port].listener, settings.address, port))
         self._end_flipped(before)
-
-    def _open(self, address: str, ports: t.Iterable[int]) -> dict[int, socket.socket]:
-        opened: dict[int, socket.socket] = {}
-        for port in ports:
-            door = opened[port] = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            try:
-                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                door.bind((address, port))
-                door.listen(_BACKLOG)
-                door.setblocking(False)
-            except OSError as error:
-                for each in opened.values():
-                    each.close()
-                raise SettingsError("%s:%d cannot be opened: %s" % (address, port, error.strerror)) from error
-        return opened
+        if settings.is_standby:
+            for session in list(self.sessions):
+                session.refuse("it is a standby now")
 
     def _close(self, port: int) -> None:
         door, task = self._doors.pop(port)
@@ -320,19 +377,31 @@ class Server:
             task.add_done_callback(self._arrivals.discard)
 
     async def _arrive(self, port: int, connection: socket.socket) -> None:
-        name, secure = self._roles.get(port, ("", False))
-        listener = self._listeners.get(name)
-        if listener is None or listener.broken:
+        role = self._roles.get(port)
+        listener = self._listeners.get(role.listener) if role else None
+        if role is None or listener is None or listener.broken:
             connection.close()
             return
-        context = self._contexts[name] if secure else None
+        context = self._contexts[role.listener] if role.secure else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Session(self, listener, context), connection
             )
         except OSError as error:
-            self.log.write("refused %s %s" % (name, error))
+            self.log.write("refused %s %s" % (role.listener, error))
             connection.close()
+
+    async def _answer(self, port: int, door: socket.socket) -> None:
+        """Answer datagrams: a message each, and no session."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # one that is no message has no answer, nor is anybody waited for
+                data, peer = await loop.sock_recvfrom(door, _LINE_LIMIT)
+                message = Message.parse(data.rstrip(b"\n"))
+                self.count(message, "clear")
+                await loop.sock_sendto(door, message.answer, peer)
 
     async def stop(self) -> None:
         """Close every port and session."""

@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The option file of a component: its listeners, and the peers that it dials."""
+"""The option file of a component: its listeners, the peers that it dials, and the pools that it passes to others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from pathlib import Path
 from . import FleetError
 
 PROTOCOLS: t.Final = ("line", "postgresql")
+TRANSPORTS: t.Final = ("tcp", "udp")
 TLS_MODES: t.Final = ("off", "permit", "only")
 VERIFY_MODES: t.Final = ("no", "request", "require")
 CLIENT_MODES: t.Final = ("persistent", "message")
+
+#: What the file of a component's role says of one that refuses clients until it takes over.
+STANDBY: t.Final = "standby"
 
 #: Seconds between two messages of a client.
 INTERVALS: t.Final[t.Mapping[str, float]] = {"persistent": 0.05, "message": 0.2}
@@ -41,6 +45,7 @@ class Listener:
     trust: str | None
     verify_client: str
     broken: bool
+    transport: str = "tcp"
 
     @property
     def speaks_tls(self) -> bool:
@@ -66,6 +71,7 @@ class Peer:
     key: str | None
     canary: str
     patience: float
+    transport: str = "tcp"
 
     @property
     def interval(self) -> float:
@@ -74,8 +80,21 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """Ports that are passed on to a member, which is one of the peers that this component dials by itself."""
+
+    name: str
+    ports: tuple[int, ...]
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Settings:
-    """The whole option file; paths in it are relative to its folder."""
+    """The whole option file; paths in it are relative to its folder.
+
+    Attributes:
+        role: a file that says `standby` or `active`; a standby opens no port. Without one it is active.
+    """
 
     name: str
     host: str
@@ -86,16 +105,24 @@ class Settings:
     sessions: Path
     listeners: t.Mapping[str, Listener]
     peers: t.Mapping[str, Peer]
+    pools: t.Mapping[str, Pool]
+    role: Path | None
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether it refuses everybody for now."""
+        return self.role is not None and self.role.read_text(encoding="utf-8").strip() == STANDBY
 
 
-_COMPONENT: t.Final = frozenset({"name", "host", "address", "log", "traffic", "pid_file", "sessions"})
+_COMPONENT: t.Final = frozenset({"name", "host", "address", "log", "traffic", "pid_file", "sessions", "role"})
 _LISTENER: t.Final = frozenset(
-    {"port", "tls_port", "protocol", "tls", "certificate", "key", "trust", "verify_client", "broken"}
+    {"port", "tls_port", "protocol", "transport", "tls", "certificate", "key", "trust", "verify_client", "broken"}
 )
 _PEER: t.Final = frozenset(
-    {"id", "address", "port", "mode", "protocol", "tls", "verify", "name", "trust", "foreign_trust"}
+    {"id", "address", "port", "mode", "protocol", "transport", "tls", "verify", "name", "trust", "foreign_trust"}
     | {"certificate", "key", "canary", "patience"}
 )
+_POOL: t.Final = frozenset({"ports", "members"})
 
 
 def read_settings(path: Path) -> Settings:
@@ -113,24 +140,36 @@ def read_settings(path: Path) -> Settings:
     sections = {name: _Section(path, name, parser[name]) for name in parser.sections()}
     if "component" not in sections:
         raise SettingsError("%s has no section [component]" % path)
-    listeners, peers = {}, {}
+    listeners, peers, pools = {}, {}, {}
     for name, section in sections.items():
         kind, _unused, rest = name.partition(".")
         if kind == "listener" and rest:
             listeners[rest] = _listener(rest, section)
         elif kind == "peer" and rest:
             peers[rest] = _peer(rest, section)
+        elif kind == "pool" and rest:
+            pools[rest] = _pool(rest, section)
         elif name != "component":
-            raise section.error("", "is not a section; there are component, listener.NAME and peer.SERVER.HOST")
-    return _settings(path, sections["component"], listeners, peers)
+            raise section.error("", "is not a section; there are component, listener.NAME, peer.SERVER.HOST, pool.NAME")
+    for name, pool in pools.items():
+        for member in pool.members:
+            if member not in peers:
+                raise sections["pool." + name].error("members", "has %s, and there is no [peer.%s]" % (member, member))
+    return _settings(path, sections["component"], listeners, peers, pools)
 
 
 def _settings(
-    path: Path, section: _Section, listeners: t.Mapping[str, Listener], peers: t.Mapping[str, Peer]
+    path: Path,
+    section: _Section,
+    listeners: t.Mapping[str, Listener],
+    peers: t.Mapping[str, Peer],
+    pools: t.Mapping[str, Pool],
 ) -> Settings:
     section.refuse_unknown(_COMPONENT)
     folder = path.resolve().parent
     ports = [port for each in listeners.values() for port in (each.port, each.tls_port) if port is not None]
+    ports += [port for each in pools.values() for port in each.ports]
+    role = section.get("role")
     twice = sorted({port for port in ports if ports.count(port) > 1})
     if twice:
         raise SettingsError("%s: port %d is given twice" % (path, twice[0]))
@@ -144,6 +183,8 @@ def _settings(
         sessions=folder / section.text("sessions"),
         listeners=listeners,
         peers=peers,
+        pools=pools,
+        role=folder / role if role else None,
     )
 
 
@@ -160,6 +201,7 @@ def _listener(name: str, section: _Section) -> Listener:
         trust=section.get("trust"),
         verify_client=section.choice("verify_client", VERIFY_MODES, "no"),
         broken=section.flag("broken", default=False),
+        transport=section.choice("transport", TRANSPORTS, "tcp"),
     )
     if listener.port is None and listener.tls_port is None:
         raise section.error("port", "is missing, and so is tls_port")
@@ -167,6 +209,8 @@ def _listener(name: str, section: _Section) -> Listener:
         raise section.error("port", "is missing; it is what 'tls' is about")
     if listener.tls_port is not None and listener.tls != "off":
         raise section.error("tls", "is about one port for both, but there is a tls_port")
+    if listener.transport == "udp" and (listener.port is None or listener.protocol != "line" or listener.tls != "off"):
+        raise section.error("transport", "is 'udp', which is for a clear 'port' of protocol 'line' alone")
     if listener.tls == "permit" and listener.protocol == "line":
         raise section.error("tls", "is 'permit', but protocol 'line' cannot negotiate TLS")
     if listener.speaks_tls and not (listener.certificate and listener.key):
@@ -189,6 +233,9 @@ def _peer(name: str, section: _Section) -> Peer:
     certificate, key = section.get("certificate"), section.get("key")
     if bool(certificate) != bool(key):
         raise section.error("key" if certificate else "certificate", "is missing; the two go together")
+    transport, protocol = section.choice("transport", TRANSPORTS, "tcp"), section.choice("protocol", PROTOCOLS, "line")
+    if transport == "udp" and (tls or protocol != "line"):
+        raise section.error("transport", "is 'udp', which is for protocol 'line' in the clear alone")
     address = section.text("address")
     return Peer(
         name=name,
@@ -196,7 +243,7 @@ def _peer(name: str, section: _Section) -> Peer:
         address=address,
         port=port,
         mode=section.choice("mode", CLIENT_MODES, "persistent"),
-        protocol=section.choice("protocol", PROTOCOLS, "line"),
+        protocol=protocol,
         tls=tls,
         verify=verify,
         dialled=section.get("name") or address,
@@ -205,7 +252,13 @@ def _peer(name: str, section: _Section) -> Peer:
         key=key,
         canary=section.text("canary"),
         patience=section.seconds("patience", 5.0),
+        transport=transport,
     )
+
+
+def _pool(name: str, section: _Section) -> Pool:
+    section.refuse_unknown(_POOL)
+    return Pool(name=name, ports=section.ports("ports"), members=section.words("members"))
 
 
 class _Section:
@@ -249,6 +302,19 @@ class _Section:
         if not value.isdecimal() or not 0 < int(value) < 65536:
             raise self.error(key, "is %r; it is a number from 1 to 65535" % value)
         return int(value)
+
+    def words(self, key: str) -> tuple[str, ...]:
+        found = tuple((self.get(key) or "").split())
+        if not found:
+            raise self.error(key, "is missing")
+        return found
+
+    def ports(self, key: str) -> tuple[int, ...]:
+        words = self.words(key)
+        for word in words:
+            if not word.isdecimal() or not 0 < int(word) < 65536:
+                raise self.error(key, "has %r; they are numbers from 1 to 65535" % word)
+        return tuple(map(int, words))
 
     def seconds(self, key: str, default: float) -> float:
         value = self.get(key)
