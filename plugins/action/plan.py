@@ -85,6 +85,8 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
         "store": decision.store.due,
         "material": {name: host for host, names in plan.material.items() for name in names},
         "environment": {name: host for host, names in plan.environment.items() for name in names},
+        "digest": decision.digest or None,
+        "file": decision.file or None,
         "rounds": [
             {
                 "phase": this.phase,

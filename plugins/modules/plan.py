@@ -70,6 +70,14 @@ plan:
       description: Instances whose environment is due, with their hosts.
       type: dict
       returned: always
+    digest:
+      description: SHA-256 of the plan file, which C(tls_approved_plan) takes; null where nothing is due.
+      type: str
+      returned: always
+    file:
+      description: Path of the plan file; null where none was written.
+      type: str
+      returned: always
     rounds:
       description: Steps that may run at the same time, round by round, with the interruption in seconds they cause.
       type: list

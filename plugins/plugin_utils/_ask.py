@@ -109,8 +109,6 @@ def _is_named(part: str, pair: t.Any) -> bool:
 
 #: Variables of what is not built yet, and what to do meanwhile.
 _NOT_BUILT: t.Final = {
-    "tls_approved_plan": "approve what connsec.tls.plan prints, and leave it out",
-    "tls_change": "note the change number elsewhere, and leave it out",
     "tls_window": "start the run in the window, and leave it out",
 }
 

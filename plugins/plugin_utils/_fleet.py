@@ -25,6 +25,8 @@ from ._inventory_hosts import declarations, differences
 from ._kinds import load_kind
 from ._ledger import Ledger
 from ._model_source import model_from_vars
+from ._operator import VARIABLES as OPERATOR_VARIABLES
+from ._operator import Operator, operator_of
 from ._store import StorePaths, StoreView, inspect, store_paths
 
 DIRECTORY = "/etc/connsec"
@@ -45,12 +47,12 @@ RUN_VARIABLES: t.Final = (
     "tls_observe",
     "tls_report_directory",
     "tls_approved_plan",
-    "tls_change",
     "tls_window",
     "tls_store",
     "tls_store_authorities",
     "tls_store_identities",
     "tls_store_ledger",
+    *OPERATOR_VARIABLES,
 )
 
 
@@ -90,6 +92,7 @@ class Fleet:
     inventory_directory: str | None
     can_sign: bool
     now: int
+    operator: Operator
     _views: dict[tuple[Instance, ...], StoreView] = field(default_factory=dict, compare=False, repr=False)
 
     def view(self, instances: t.Sequence[Instance]) -> StoreView:
@@ -195,6 +198,7 @@ def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str,
         inventory_directory=str(directory) if directory else None,
         can_sign=bool(task_vars.get("tls_can_sign")),
         now=int(time.time()),
+        operator=operator_of(task_vars),
     )
 
 

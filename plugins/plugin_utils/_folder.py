@@ -134,6 +134,49 @@ class Folder:
         finally:
             os.close(file)
 
+    def lines(self, name: str, *, end: int = 0) -> t.Iterator[bytes]:
+        """Yield a file's lines without their ends, whatever its size; nothing where there is no file.
+
+        Args:
+            name: of the file.
+            end: yield only the lines of about so many bytes at its end; 0 for all.
+        """
+        fd = self._opened()
+        if fd is None:
+            return
+        try:
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=fd)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            where = os.path.join(self.path, name)
+            raise StoreError("%s cannot be read: %s" % (where, os.strerror(error.errno or 0))) from error
+        with open(file, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise StoreError("%s must be a regular file" % os.path.join(self.path, name))
+            size = os.fstat(file).st_size
+            if end and size > end:
+                stream.seek(size - end)
+                stream.readline()  # the rest of a line
+            for line in stream:
+                yield line.rstrip(b"\n")
+
+    def ends_with_a_line(self, name: str) -> bool:
+        """Return whether a file's last line is finished; so is that of one that is empty or not there."""
+        fd = self._opened()
+        if fd is None:
+            return True
+        with self._errors_of(name):
+            try:
+                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=fd)
+            except FileNotFoundError:
+                return True
+            try:
+                size = os.fstat(file).st_size
+                return size == 0 or os.pread(file, 1, size - 1) == b"\n"
+            finally:
+                os.close(file)
+
     def append(self, name: str, data: bytes) -> None:
         """Append to a file and return when the disk has it."""
         fd = self._must_be_open()

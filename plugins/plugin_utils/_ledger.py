@@ -10,16 +10,18 @@ look that finds nothing new writes nothing.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import typing as t
 
+from ..module_utils._core import _chain
+from ..module_utils._core._chain import Chain, Entry, Head
 from ..module_utils._core._stages import furthest
 from ._folder import Batch, Folder, StoreError
+from ._history import History
+from ._operator import Operator
 
-VERSION = 1
+VERSION = 2
 _CURRENT = "connections.json"
-_HISTORY = "history.jsonl"
 _LARGEST = 1 << 28
 
 #: What is recorded, by pair.
@@ -27,10 +29,15 @@ Rows = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 class Ledger:
-    """The ledger in its folder; reading makes nothing."""
+    """The ledger in its folder; reading makes nothing.
+
+    ``connections.json`` says where every pair stands, ``history.jsonl`` how it got there. The former also holds the
+    head of the latter's chain. One of version 1 is read as it is, and taken over when something new is recorded.
+    """
 
     def __init__(self, path: str) -> None:
         self._folder = Folder(path, guarded=True)
+        self._history = History(self._folder)
 
     def pairs(self) -> dict[str, dict[str, t.Any]]:
         """Return what is recorded, by pair: ``stage``, ``status``, ``evidence``, ``since``.
@@ -38,34 +45,51 @@ class Ledger:
         Raises:
             StoreError: the file is not what we wrote.
         """
+        return self._read()[0]
+
+    def _read(self) -> tuple[dict[str, dict[str, t.Any]], Head | None]:
+        """Return the pairs, and the head of the history's chain where the file has one."""
         data = self._folder.read(_CURRENT, limit=_LARGEST)
         if data is None:
-            return {}
+            return {}, None
         try:
             found = json.loads(data)
-            if found["version"] != VERSION:
+            if found["version"] not in (1, VERSION):
                 raise StoreError(
-                    "the ledger %s is of version %r and this release reads version %d; use the release that wrote it"
-                    % (self._folder.path, found["version"], VERSION)
+                    "the ledger %s is of version %r and this release reads versions 1 to %d; use the release that"
+                    " wrote it" % (self._folder.path, found["version"], VERSION)
                 )
-            return dict(found["pairs"])
+            head = Head(**found["history"]) if found["version"] > 1 else None
+            return dict(found["pairs"]), head
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 "the ledger file %s/%s is damaged; move it away, and the stages are seen again by looking"
                 % (self._folder.path, _CURRENT)
             ) from error
 
-    def record_stages(self, seen: Rows, *, operator: str, now: float, back: bool = False) -> list[str]:
+    def begin(self, run: Entry, *, operator: Operator, now: float) -> None:
+        """Record that a run begins to change hosts, before it does: its goal and the digest of its plan."""
+        self._folder.make()
+        with self._folder.locked():
+            pairs, head = self._read()
+            begun = [{"event": _chain.BEGUN, **run}]
+            self._history.append(begun, at=_iso(now), by=_by(operator), old=bool(pairs) and head is None)
+
+    def has_begun(self, plan: str) -> bool:
+        """Return whether a run began to carry out the plan of this digest."""
+        return any(each.get("event") == _chain.BEGUN and each.get("plan") == plan for each in self._history.entries())
+
+    def record_stages(self, seen: Rows, *, operator: Operator, now: float, back: bool = False) -> list[str]:
         """Record, in the middle of a run, pairs whose stage moved; their status stays until the run's end."""
         before = self.pairs()
         moved = {name: row for name, row in seen.items() if before.get(name, {}).get("stage") != row["stage"]}
         return self.record(moved, operator=operator, now=now, back=back)
 
-    def record(self, seen: Rows, *, operator: str, now: float, back: bool = False) -> list[str]:
+    def record(self, seen: Rows, *, operator: Operator, now: float, back: bool = False) -> list[str]:
         """Record what was seen of pairs and return the ids of those that are new or moved.
 
         Args:
-            seen: per pair ``stage``, ``status`` and ``evidence``.
+            seen: per pair ``stage``, ``status``, ``evidence``, and ``observation``, which the history alone keeps.
             operator: who ran it.
             now: seconds since 1970.
             back: whether somebody asked for going back, so that what was reached before is no longer to be held.
@@ -76,49 +100,67 @@ class Ledger:
             return []
         self._folder.make()
         with self._folder.locked():
-            pairs = self.pairs()
-            at = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="seconds")
-            entries = [_entry(name, pairs.get(name), seen[name], at=at, operator=operator) for name in moved]
-            self._append(entries)
+            pairs, head = self._read()
+            at, old = _iso(now), bool(pairs) and head is None
+            entries = [_entry(name, pairs.get(name), seen[name]) for name in moved]
+            head = self._history.append(entries, at=at, by=_by(operator), old=old)
             pairs.update({name: _row(pairs.get(name), seen[name], at=at, back=back) for name in moved})
-            self._publish(pairs)
+            self._publish(pairs, head)
         return moved
 
-    def _append(self, entries: t.Sequence[dict[str, t.Any]]) -> None:
-        """Append entries to the history, each with the digest of the line before it.
-
-        A line that a killed run did not finish is ended first, and stays: nothing is ever taken out of the history.
-        """
-        had = self._folder.read(_HISTORY, limit=_LARGEST) or b""
-        torn = b"\n" if had and not had.endswith(b"\n") else b""
-        before = had.rstrip(b"\n").rpartition(b"\n")[2]
-        last = hashlib.sha256(before).hexdigest() if before else ""
-        lines = []
-        for entry in entries:
-            line = json.dumps({**entry, "before": last}, sort_keys=True)
-            last = hashlib.sha256(line.encode()).hexdigest()
-            lines.append(line)
-        self._folder.append(_HISTORY, torn + ("\n".join(lines) + "\n").encode())
-
-    def _publish(self, pairs: Rows) -> None:
+    def _publish(self, pairs: Rows, head: Head) -> None:
         batch = Batch()
-        text = json.dumps({"version": VERSION, "pairs": pairs}, sort_keys=True, indent=1) + "\n"
-        batch.add(self._folder, _CURRENT, text.encode())
+        found = {"version": VERSION, "pairs": pairs, "history": vars(head)}
+        batch.add(self._folder, _CURRENT, (json.dumps(found, sort_keys=True, indent=1) + "\n").encode())
         batch.publish()
 
+    def head(self) -> Head | None:
+        """Return where the history's chain ended when a pair was recorded last; None where nothing is counted yet."""
+        return self._read()[1]
 
-def _entry(
-    name: str, old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any], *, at: str, operator: str
-) -> dict[str, t.Any]:
+    def fault(self) -> str:
+        """Return what is wrong with the first entry of the history that is not as it was written; empty if all are."""
+        pairs, head = self._read()
+        stages: dict[str, t.Any] = {}
+        chain = Chain(head)
+        for line in self._history.lines():
+            entry = chain.add(line) or {}
+            if entry.get("event") == _chain.TAKEN_OVER:  # pairs of version 1 may have nothing that tells of them
+                stages = {name: row.get("stage") for name, row in pairs.items()} | stages
+            if "pair" in entry and (head is None or chain.head.entries <= head.entries):
+                stages[entry["pair"]] = entry.get("to")  # what a killed run wrote last is not in the pairs yet
+        if stages and not pairs:
+            return "%s is not there, and the history has entries" % _CURRENT
+        return chain.end() or (_contradiction(pairs, stages) if head else "")
+
+
+def _contradiction(pairs: Rows, stages: t.Mapping[str, t.Any]) -> str:
+    """Return the first pair of which the history says something else."""
+    for name, row in sorted(pairs.items()):
+        if stages.get(name) != row.get("stage"):
+            said = stages.get(name) or "nothing"
+            return "%s says %s of %s, and the history says %s" % (_CURRENT, row.get("stage"), name, said)
+    return ""
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+def _by(operator: Operator) -> Entry:
+    return {"operator": operator.to_json(), "change": operator.change or None}
+
+
+def _entry(name: str, old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any]) -> Entry:
     """Return what the history says of a pair."""
     return {
-        "at": at,
-        "operator": operator,
+        "event": _chain.MOVED,
         "pair": name,
         "from": (old or {}).get("stage"),
         "to": new["stage"],
         "status": new["status"],
         "evidence": new.get("evidence"),
+        "observation": new.get("observation"),
     }
 
 
@@ -129,7 +171,8 @@ def _row(old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any], *, at: s
     """
     since = old["since"] if old and old.get("stage") == new["stage"] else at
     highest = new["stage"] if back or old is None else furthest([str(old.get("highest", "plain")), new["stage"]])
-    return {**new, "since": since, "highest": highest}
+    kept = {field: value for field, value in new.items() if field != "observation"}
+    return {**kept, "since": since, "highest": highest}
 
 
 def _differs(old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any]) -> bool:

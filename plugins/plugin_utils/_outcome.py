@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 import json
 import os
 import typing as t
@@ -25,7 +24,7 @@ from ..module_utils._core._survey import Survey, View
 from ._folder import Batch, Folder
 from ._ledger import Ledger
 from ._page import render
-from ._relay import Json, Progress, evidence_from_json, evidence_to_json
+from ._relay import Json, Progress, evidence_from_json, evidence_to_json, observation_of
 from ._rounds import Standing
 
 VERSION: t.Final = 1
@@ -44,7 +43,8 @@ class Outcome:
         self._scene = standing.scene
         self._goal = str(standing.plan["goal"])
         self._now = now
-        self._recorded = Ledger(standing.fleet.paths.ledger).pairs()
+        self._ledger = Ledger(standing.fleet.paths.ledger)
+        self._recorded = self._ledger.pairs()
         self._stuck = Progress.from_json({"notes": standing.plan["stuck"], "down": ()}).notes
         self._issued = standing.fleet.view(standing.fleet.instances()).identities
 
@@ -66,13 +66,22 @@ class Outcome:
                 "until": ask.until,
                 "takes_back": [MOVES_TO[stage] for stage in ask.back] if self._goal == "rollback" else [],
                 "scope": len(ask.scope),
-                "operator": getpass.getuser(),
+                "operator": self._standing.fleet.operator.who,
+                "change": self._standing.fleet.operator.change or None,
+                "plan": self._standing.plan.get("digest"),
                 "check_mode": scene.check_mode,
                 "hosts_lost": dict(scene.lost),
             },
             "connections": rows,
             "identities": self._identities(),
-            "findings": [*_findings_of(rows), *self._strangers(), *self._drift(), *self._overdue(), *faults],
+            "findings": [
+                *_findings_of(rows),
+                *self._strangers(),
+                *self._drift(),
+                *self._overdue(),
+                *self._tampering(),
+                *faults,
+            ],
         }
 
     # ---------------------------------------------------------------- pairs
@@ -230,6 +239,16 @@ class Outcome:
                 found[pair.connection.name] = finding(pair.connection.name, evidence, status="waiting")
         return list(found.values())
 
+    def _tampering(self) -> list[Json]:
+        """Return the first entry of the ledger that is not as it was written, in a verification."""
+        fault = self._ledger.fault() if self._goal == "verify" else ""
+        if not fault:
+            return []
+        todo = "find out who edited %s; keep it, and move it away, for the stages are seen again by looking"
+        expected = "every entry of its history follows the one before"
+        evidence = fails("reach", expected, fault, "failed", todo=todo % self._standing.fleet.paths.ledger)
+        return [finding("the ledger", evidence)]
+
 
 def finding(instance: str, evidence: Evidence, *, status: str = "failed") -> Json:
     """Return a finding that is of no pair; ``instance`` says of what it is."""
@@ -321,10 +340,11 @@ def record(standing: Standing, report: Json, *, now: float) -> None:
         if examine(scene, pair)[-1].fault in ("unreachable", "unseen"):
             continue
         back = standing.plan["goal"] == "rollback" and pair.id in standing.ask.scope
-        rows[back][pair.id] = {name: row[name] for name in ("stage", "status", "evidence")}
+        kept = {name: row[name] for name in ("stage", "status", "evidence")}
+        rows[back][pair.id] = {**kept, "observation": observation_of(pair, standing.seen)}
     ledger = Ledger(standing.fleet.paths.ledger)
     for back, found in rows.items():
-        ledger.record(found, operator=getpass.getuser(), now=now, back=back)
+        ledger.record(found, operator=standing.fleet.operator, now=now, back=back)
 
 
 def write(report: Json, directory: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
+import time
 import typing as t
 
 from ..module_utils._core._back import kept_back, make_rollback, reversals
@@ -16,13 +17,16 @@ from ..module_utils._core._holding import variables
 from ..module_utils._core._look import LookPlan, environment_place
 from ..module_utils._core._lost_store import refuse_foreign_store
 from ..module_utils._core._plan import Plan, make_plan
+from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import rank
 from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import silent_servers
 from . import _run
+from ._approval import approved_digest, refuse_unapproved, write_plan
 from ._ask import ACTING, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
 from ._fleet import Fleet, Render, gather, read_fleet
+from ._ledger import Ledger
 from ._library import refuse_old_library
 from ._relay import (
     Json,
@@ -42,7 +46,12 @@ from ._store import StoreView, refuse_bad_place
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """A plan with everything that is needed to tell of it and to run it."""
+    """A plan with everything that is needed to tell of it and to run it.
+
+    Attributes:
+        digest: of the plan file, by which somebody approves it; empty where nothing is due.
+        file: where it was written; empty if it was not.
+    """
 
     goal: str
     ask: Ask
@@ -50,6 +59,8 @@ class Decision:
     scene: Scene
     store: StoreView
     facts: Json
+    digest: str = ""
+    file: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -68,6 +79,7 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
     fleet = read_fleet(task_vars, render=render)
     refuse_bad_place(fleet.paths, inventory_directory=fleet.inventory_directory)
     ask = read_ask(task_vars, goal=goal, model=fleet.model)
+    approved_digest(task_vars.get("tls_approved_plan"))
     observed = _with_neighbours(fleet, ask.scope)
     looking = goal != "report" and looks_at_hosts(task_vars)
     look = _first_look(fleet, observed, ask, goal=goal) if looking else {}
@@ -140,8 +152,13 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
     store, needing = _store_view(fleet, plan)
     work = plan if goal in ACTING else Plan(plan.views, ())
+    digest, file = "", ""
+    if goal in ("plan", *ACTING):
+        content = plan_content(scene, ask, plan, store.changes, goal=goal)
+        digest, file = _settled(task_vars, fleet, content, goal=goal, check_mode=check_mode)
     carried = {
         **before,
+        "digest": digest or None,
         "ask": ask_to_json(ask),
         "rounds": [round_to_json(this) for this in work.rounds],
         "material": {host: list(names) for host, names in work.material.items()},
@@ -157,7 +174,32 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     }
     carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
-    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown})
+    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, digest, file)
+
+
+def _settled(
+    task_vars: t.Mapping[str, t.Any], fleet: Fleet, content: Content, *, goal: str, check_mode: bool
+) -> tuple[str, str]:
+    """Have the plan written, refused, or recorded as begun; return its digest, and the path of its file.
+
+    This is the last moment at which nothing was changed yet.
+
+    Raises:
+        TlsError: somebody approved another plan.
+    """
+    ledger, directory = Ledger(fleet.paths.ledger), task_vars.get("tls_report_directory")
+    approved = approved_digest(task_vars.get("tls_approved_plan"))
+    if approved and goal in ACTING:
+        refuse_unapproved(approved, content, directory=directory, ledger=ledger)
+    if does_nothing(content):
+        return "", ""
+    digest = digest_of(plan_bytes(content))
+    if goal == "plan":
+        return digest, write_plan(content, str(directory)) if directory and not check_mode else ""
+    if not check_mode:
+        run = {"goal": goal, "until": content["until"], "plan": digest, "approved": approved or None}
+        ledger.begin(run, operator=fleet.operator, now=time.time())
+    return digest, ""
 
 
 def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:

@@ -14,10 +14,11 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
-from ..module_utils._core._entities import Instance
+from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence
 from ..module_utils._core._hold import Hold
+from ..module_utils._core._scene import clear_probe, tls_probe
 from ..module_utils._core._steps import Round, Step
 from ..module_utils._core._survey import Ask
 from ._fleet import plain
@@ -264,6 +265,24 @@ def _take(seen: Json, host: str, observation: Json) -> None:
     seen["probes"].update(observation.get("probes") or {})
     seen["watch"].update((observation.get("watch") or {}).get("listeners") or {})
     seen["hosts"][host] = {name: observation.get(name) or [] for name in ("addresses", "probe_ports")}
+
+
+def observation_of(pair: Pair, seen: t.Mapping[str, t.Any]) -> Json:
+    """Return what hosts showed of a pair, as they told it: what stands behind its evidence.
+
+    Options are left out, for who reads a ledger need not know what hosts' files hold.
+    """
+    probes, instances = seen["probes"], seen["instances"]
+    shown = {role: instances.get(end.name) or {} for role, end in (("client", pair.client), ("server", pair.server))}
+    return {
+        "tls": probes.get(tls_probe(pair)),
+        "clear": probes.get(clear_probe(pair)),
+        **{role: {field: row[field] for field in _TOLD if field in row} for role, row in shown.items()},
+    }
+
+
+#: What is kept of an instance beside its sockets and files.
+_TOLD: t.Final = ("generation", "loaded", "drift", "pending", "unreadable")
 
 
 def _why_lost(result: t.Mapping[str, t.Any]) -> str:

@@ -10,7 +10,6 @@ playbook what to do next, as facts of localhost.
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import re
 import time
 import typing as t
@@ -39,6 +38,7 @@ from ._relay import (
     ask_from_json,
     evidence_to_json,
     merged,
+    observation_of,
     recall,
     round_from_json,
     told,
@@ -385,9 +385,11 @@ def _record(standing: Standing, pair_ids: t.Iterable[str]) -> Standing:
                 "stage": stage_of(evidence),
                 "status": "moving",
                 "evidence": [evidence_to_json(item) for item in evidence],
+                "observation": observation_of(standing.scene.model.pair(name), standing.seen),
             }
     back = standing.plan["goal"] == "rollback"
-    Ledger(standing.fleet.paths.ledger).record_stages(rows, operator=getpass.getuser(), now=time.time(), back=back)
+    fleet = standing.fleet
+    Ledger(fleet.paths.ledger).record_stages(rows, operator=fleet.operator, now=time.time(), back=back)
     return standing
 
 

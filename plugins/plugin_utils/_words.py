@@ -43,6 +43,10 @@ def plan_lines(decision: Decision) -> list[str]:
     lines += held_lines(plan.views)
     if decision.is_empty:
         lines.append("  nothing is due")
+    if decision.digest:
+        lines.append("  digest: %s" % decision.digest)
+    if decision.file:
+        lines.append("  plan file: %s" % decision.file)
     return [*lines, ""]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ._entities import Pair
 from ._kind import InstanceKind, Option
 from ._scene import Scene, option_id, setting
 from ._spec import State, StepSpec
@@ -26,8 +25,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         own: for a reverse, whether this run has begun the step.
     """
     kind = scene.kinds[step.instance.name]
-    pairs = [scene.model.pair(name) for name in step.pairs]
-    edits = () if step.reverse or step.stage == "load" else _edits(scene, step, pairs)
+    edits = () if step.reverse else _edits(scene, step)
     return StepSpec(
         state=_state(kind, step),
         id=step.id,
@@ -63,16 +61,23 @@ def _state(kind: InstanceKind, step: Step) -> State:
     return "whole" if step.stage == "load" or kind.edits == "options" else "tasks"
 
 
-def _edits(scene: Scene, step: Step, pairs: t.Sequence[Pair]) -> list[dict[str, t.Any]]:
-    """Return the options to write; a flip writes those of all the server's stages at once."""
+def missing_options(scene: Scene, step: Step) -> list[Option]:
+    """Return the options that a step has to write, each place once; a flip writes all stages of its server at once."""
+    if step.stage == "load":
+        return []
     places: dict[str, Option] = {}
-    for pair in pairs:
+    for pair in (scene.model.pair(name) for name in step.pairs):
         flips = step.stage == "enforce" and scene.shape(pair) == "flip"
         for stage in [each for each in steps_of(pair) if each != "connect"] if flips else [step.stage]:
             for option in setting(scene, stage, pair).missing:
                 places[option_id(option)] = option
+    return list(places.values())
+
+
+def _edits(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
+    """Return the options to write, by file."""
     files: dict[tuple[str, str], list[Option]] = {}
-    for option in places.values():
+    for option in missing_options(scene, step):
         files.setdefault((option.file, option.format), []).append(option)
     return [
         {"path": path, "format": form, "options": [_row(option) for option in options]}
