@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 
 from ansible.errors import AnsibleActionFail
@@ -32,7 +33,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail("request has to be a dictionary, as docs/looking.md describes it") from error
         if any(probe.get("foreign") is True for probe in probes):
             arguments["stranger"] = strange_identity()
+        before = time.time()
         result: dict[str, t.Any] = self._execute_module(
             module_name=MODULE, module_args={**arguments, "request": request}, task_vars=task_vars
         )
-        return result
+        return {**result, "asked_between": [before, time.time()]}  # the host's clock was read in between

@@ -26,6 +26,7 @@ from ._ledger import Ledger
 from ._page import render
 from ._relay import Json, Progress, evidence_from_json, evidence_to_json, observation_of
 from ._rounds import Standing
+from ._words import lost_words
 
 VERSION: t.Final = 1
 
@@ -80,6 +81,7 @@ class Outcome:
                 *self._drift(),
                 *self._overdue(),
                 *self._tampering(),
+                *self._lost(),
                 *faults,
             ],
         }
@@ -238,6 +240,15 @@ class Outcome:
                 evidence = fails("plain", expected, seen, "blocked", todo="decide anew, or take secure: false away")
                 found[pair.connection.name] = finding(pair.connection.name, evidence, status="waiting")
         return list(found.values())
+
+    def _lost(self) -> list[Json]:
+        """Return that the ledger was empty while hosts show pairs beyond ``plain``, with what that means."""
+        pairs, path = self._standing.plan.get("ledger_lost"), self._standing.fleet.paths.ledger
+        if not pairs:
+            return []
+        expected, seen = "it knows the pairs that hosts show", "it was empty, and hosts show %s" % lost_words(pairs)
+        todo = "bring %s back from a backup, if there is one, before anything else is run" % path
+        return [finding("the ledger", fails("reach", expected, seen, "held", todo=todo), status="waiting")]
 
     def _tampering(self) -> list[Json]:
         """Return the first entry of the ledger that is not as it was written, in a verification."""

@@ -51,6 +51,7 @@ class Decision:
     Attributes:
         digest: of the plan file, by which somebody approves it; empty where nothing is due.
         file: where it was written; empty if it was not.
+        ledger_lost: how many pairs hosts show beyond ``plain``, if the ledger knows of none at all; else 0.
     """
 
     goal: str
@@ -61,6 +62,7 @@ class Decision:
     facts: Json
     digest: str = ""
     file: str = ""
+    ledger_lost: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -152,13 +154,14 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
     store, needing = _store_view(fleet, plan)
     work = plan if goal in ACTING else Plan(plan.views, ())
-    digest, file = "", ""
+    digest, file, lost = "", "", _has_lost_its_ledger(fleet, plan)
     if goal in ("plan", *ACTING):
         content = plan_content(scene, ask, plan, store.changes, goal=goal)
         digest, file = _settled(task_vars, fleet, content, goal=goal, check_mode=check_mode)
     carried = {
         **before,
         "digest": digest or None,
+        "ledger_lost": lost,
         "ask": ask_to_json(ask),
         "rounds": [round_to_json(this) for this in work.rounds],
         "material": {host: list(names) for host, names in work.material.items()},
@@ -174,7 +177,14 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     }
     carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
-    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, digest, file)
+    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, digest, file, lost)
+
+
+def _has_lost_its_ledger(fleet: Fleet, plan: Plan) -> int:
+    """Return how many pairs hosts show beyond ``plain`` while the ledger knows of none at all."""
+    if Ledger(fleet.paths.ledger).pairs():
+        return 0
+    return sum(rank(view.stage) > rank("plain") for view in plan.views)
 
 
 def _settled(

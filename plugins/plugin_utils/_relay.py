@@ -18,6 +18,7 @@ from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence
 from ..module_utils._core._hold import Hold
+from ..module_utils._core._observed import clock_off
 from ..module_utils._core._scene import clear_probe, tls_probe
 from ..module_utils._core._steps import Round, Step
 from ..module_utils._core._survey import Ask
@@ -244,7 +245,7 @@ class Looks:
             result = delegated.get(host) or self.of(host, variable)
             observation = result.get("observation") or {}
             if observation.get("token") == token:
-                _take(seen, host, observation)
+                _take(seen, host, observation, result.get("asked_between"))
                 ports.update(observation.get("source_ports") or ())
             else:
                 seen["lost"][host] = _why_lost(result)
@@ -259,12 +260,14 @@ def nothing_seen() -> Json:
     return {"instances": {}, "probes": {}, "watch": {}, "hosts": {}, "lost": {}}
 
 
-def _take(seen: Json, host: str, observation: Json) -> None:
-    """Put what one host answered into what is seen."""
+def _take(seen: Json, host: str, observation: Json, asked: t.Sequence[float] | None) -> None:
+    """Put what one host answered into what is seen; ``asked`` is the time before and after, where somebody noted it."""
     seen["instances"].update(observation.get("instances") or {})
     seen["probes"].update(observation.get("probes") or {})
     seen["watch"].update((observation.get("watch") or {}).get("listeners") or {})
     seen["hosts"][host] = {name: observation.get(name) or [] for name in ("addresses", "probe_ports")}
+    if asked and "clock" in observation:
+        seen["hosts"][host]["clock_off"] = clock_off(float(observation["clock"]), *asked)
 
 
 def observation_of(pair: Pair, seen: t.Mapping[str, t.Any]) -> Json:
@@ -296,6 +299,10 @@ def merged(old: t.Mapping[str, t.Any], new: t.Mapping[str, t.Any]) -> Json:
     """Return what is seen with the newer over the older; a host that answers again is no longer lost."""
     lost = {host: why for host, why in old["lost"].items() if host not in new["hosts"]}
     return {
-        **{name: {**old[name], **new[name]} for name in ("instances", "probes", "watch", "hosts")},
+        **{name: {**old[name], **new[name]} for name in ("instances", "probes", "watch")},
+        "hosts": {
+            **old["hosts"],
+            **{host: {**old["hosts"].get(host, {}), **row} for host, row in new["hosts"].items()},
+        },
         "lost": {**lost, **new["lost"]},
     }

@@ -34,6 +34,12 @@ def plan_lines(decision: Decision) -> list[str]:
         ("store", ["%s, because %s" % (change.target, change.reason) for change in decision.store.changes]),
         ("store", ["%s waits, because %s" % (change.target, change.reason) for change in decision.store.postponed]),
         ("note", list(decision.store.notes)),
+        (
+            "note",
+            ["the ledger is empty, and hosts show %s" % lost_words(decision.ledger_lost)]
+            if decision.ledger_lost
+            else [],
+        ),
         ("material", ["%s: %s" % (host, ", ".join(names)) for host, names in plan.material.items()]),
         ("environment", ["%s: %s" % (host, ", ".join(names)) for host, names in plan.environment.items()]),
     ):
@@ -73,6 +79,15 @@ def _back_lines(decision: Decision) -> list[str]:
         lines += ["  %s: %s" % (words, row) for row in _some(said)] + _rest(said)
     stuck = [(step.target, _seen(hold)) for step, hold in plan.stuck.items()]
     return lines + ["  cannot go back: %s, gate %s" % row for row in _some(stuck)] + _rest(stuck)
+
+
+def lost_words(pairs: int) -> str:
+    """Return what is lost with a ledger, and what is not."""
+    return (
+        "%d pairs beyond plain: their stages are seen again; lost are since when they stand there, what was seen then"
+        " and who did it, the sessions that a soak collected, drills, and how far pairs got whose steps no host keeps"
+        % pairs
+    )
 
 
 T = t.TypeVar("T")

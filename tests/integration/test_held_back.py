@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import typing as t
 
 import pytest
 
-from .harness import CONNECTS_ANEW, ENFORCE, HOLDS_A_SESSION, SERVERS, Fleet
+from .harness import CONNECTS_ANEW, ENFORCE, HOLDS_A_SESSION, PAIRS, QUICK, SERVERS, Fleet
 
 CLEAR_PORT: t.Final = 12020
 
@@ -178,3 +180,24 @@ def test_a_line_of_ours_that_somebody_changed_is_not_taken_back_in_silence(enfor
     assert "is open to plaintext again: router@app1->confserv.default@cfg1" in plan
     assert "goes back to plaintext: desk@app1->confserv.default@cfg1" in plan
     enforced.must_talk()
+
+
+def test_a_host_whose_clock_is_wrong_is_refused_with_the_number_before_anything_is_installed(clear: Fleet):
+    late = clear.root / "late"
+    late.mkdir()
+    (late / "sitecustomize.py").write_text("import time\nnow = time.time\ntime.time = lambda: now() + 900\n")
+    python = late / "python"
+    python.write_text('#!/bin/sh\nPYTHONPATH=%s exec %s "$@"\n' % (late, sys.executable))
+    python.chmod(0o755)
+
+    def wrong(data: dict[str, t.Any]) -> None:
+        data["all"]["hosts"]["cfg2"] = {"ansible_python_interpreter": str(python)}
+
+    clear.edit_yaml("hosts.yml", wrong)
+    run = clear.playbook("rollout", *QUICK, "-e", "tls_until=presented", "-e", "tls_scope=all").must_end(2)
+    assert re.search(r"clock of cfg2 differs by at most 300 s .*; seen: it is (89\d|900) s ahead", run.last_lines)
+    assert {pair: row for pair, row in clear.stages().items() if pair.endswith("@cfg2")} == dict.fromkeys(
+        [pair for pair in PAIRS if pair.endswith("@cfg2")], ("plain", "failed")
+    )
+    assert {row[0] for pair, row in clear.stages().items() if pair.endswith("@cfg1")} == {"presented"}
+    assert not clear.material("confserv@cfg2").exists()

@@ -58,6 +58,9 @@ def test_a_deleted_ledger_is_seen_again_and_nothing_changes(enforced: Fleet):
     run = enforced.playbook("rollout", *ENFORCE).must_end(0)
     assert run.changed == 0, run.text[-3000:]
     assert set(enforced.stages().values()) == {("enforced", "done")}
+    assert "seen: it was empty, and hosts show 4 pairs beyond plain: their stages are seen again; lost are" in run.text
+    assert "bring %s back from a backup" % (enforced.store / "ledger") in run.last_lines
+    assert "it was empty" not in enforced.playbook("rollout", *ENFORCE).must_end(0).text
 
 
 def test_an_empty_store_is_not_filled_while_hosts_show_our_generations(enforced: Fleet):

@@ -98,10 +98,12 @@ class SeenHost:
     Attributes:
         addresses: the IP addresses of its interfaces, without those that every host has.
         probe_ports: the first and the last port that our probes are made from; empty if they have none of their own.
+        clock_off: seconds by which its clock is ahead of the controller's, at least; below 0 if it is behind.
     """
 
     addresses: tuple[str, ...] = ()
     probe_ports: tuple[int, ...] = ()
+    clock_off: float = 0.0
 
     def is_probe(self, port: int) -> bool:
         """Return whether a connection from this port is one of our own looks."""
@@ -229,7 +231,13 @@ def end_of(address: str, port: int) -> str:
 
 def parse_host(data: Json) -> SeenHost:
     """Return a host from its observation."""
-    return SeenHost(tuple(data.get("addresses") or ()), tuple(data.get("probe_ports") or ()))
+    addresses, ports = tuple(data.get("addresses") or ()), tuple(data.get("probe_ports") or ())
+    return SeenHost(addresses, ports, float(data.get("clock_off") or 0.0))
+
+
+def clock_off(clock: float, before: float, after: float) -> float:
+    """Return by how much a clock that was read between two moments is ahead of them, at least; below 0 if behind."""
+    return round(max(clock - after, 0.0) + min(clock - before, 0.0), 3)
 
 
 def parse_instance(data: Json) -> SeenInstance:

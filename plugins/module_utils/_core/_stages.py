@@ -32,6 +32,10 @@ PLAINTEXT_REFUSED: t.Final = ("connection_refused", "plaintext_refused", "tls_on
 Refuted = t.Optional[Evidence]
 
 
+#: Seconds; what Kerberos allows too (RFC 4120, 8.2). That certificates begin an hour early is no licence for more.
+MOST_CLOCK_OFF: t.Final = 300
+
+
 def rank(stage: str) -> int:
     """Return how far a stage is."""
     return _RANKS[stage]
@@ -112,6 +116,17 @@ def lost_host(scene: Scene, instance: Instance) -> Evidence:
     """Return that Ansible could not work on an instance's host."""
     todo = "mend what it says about %s, and run again" % instance.host
     return fails("reach", "Ansible works on %s" % instance.host, scene.lost[instance.host], "unreachable", todo=todo)
+
+
+def wrong_clock(scene: Scene, pair: Pair) -> Refuted:
+    """Return that the clock of an end's host differs from the controller's by more than certificates forgive, if so."""
+    for end in pair.ends:
+        off = scene.host(end.host).clock_off
+        if abs(off) > MOST_CLOCK_OFF:
+            expected = "the clock of %s differs by at most %d s from the controller's" % (end.host, MOST_CLOCK_OFF)
+            seen = "it is %d s %s" % (abs(off), "ahead" if off > 0 else "behind")
+            return fails("reach", expected, seen, "clock")
+    return None
 
 
 def _plain(scene: Scene, pair: Pair) -> Evidence:

@@ -12,7 +12,7 @@ from ._entities import Instance, Pair
 from ._evidence import Evidence, fails
 from ._holding import material_fault
 from ._scene import Scene, setting
-from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of
+from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of, wrong_clock
 
 #: The stages of steps, in the order in which they go back.
 BACK: t.Final = ("enforce", "demand", "connect", "permit")
@@ -107,6 +107,9 @@ class Survey:
             return View(pair, stage, goal, "done", evidence)
         if pair.id not in self.ask.scope:
             return View(pair, stage, stage, "waiting", evidence, self._not_asked(pair))
+        clock = wrong_clock(self.scene, pair) if rank(stage) < rank(goal) else None
+        if clock is not None:
+            return View(pair, stage, goal, "failed", evidence, clock)
         if evidence[-1].rule.hopeless or (evidence[-1].fault == "unseen" and stage == "plain"):
             return View(pair, stage, goal, "failed", evidence, evidence[-1])
         if rank(stage) >= rank(goal):

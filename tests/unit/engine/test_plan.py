@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.connsec.tls.plugins.module_utils._core._observed import Noted
+from ansible_collections.connsec.tls.plugins.module_utils._core._observed import Noted, SeenHost, clock_off
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import option_id, tls_probe
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import examine, stage_of
@@ -112,6 +112,33 @@ def test_a_pair_whose_client_host_is_lost_fails_with_the_gate_reach():
     view = next(view for view in plan.views if view.pair.id == DESK_DB)
     assert (view.status, view.evidence[-1].gate) == ("failed", "reach")
     assert "app2" not in plan.material
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        (300.0, None),
+        (301.0, "it is 301 s ahead"),
+        (-86400.0, "it is 86400 s behind"),
+    ],
+)
+def test_a_pair_whose_host_has_a_wrong_clock_is_refused_with_the_number(off, words):
+    scene = at_stage(scene_of(), "plain")
+    scene = dataclasses.replace(scene, hosts={"app2": SeenHost(clock_off=off)})
+    plan = make_plan(scene, ask_for(scene))
+    view = next(view for view in plan.views if view.pair.id == DESK_DB)
+    if words is None:
+        assert view.status == "due"
+        return
+    assert (view.status, view.why.gate, view.why.seen) == ("failed", "reach", words)
+    assert "app2" not in plan.material
+    assert "step connect-store.sql desk@app2" not in [row for this in targets(plan) for row in this]
+    assert "step connect-store.sql router@app1" in [row for this in targets(plan) for row in this]
+
+
+@pytest.mark.parametrize(("clock", "off"), [(99.0, -1.0), (100.0, 0.0), (105.5, 0.0), (110.0, 0.0), (500.0, 390.0)])
+def test_a_clock_that_was_read_while_somebody_waited_is_off_by_what_lies_outside(clock, off):
+    assert clock_off(clock, 100.0, 110.0) == off
 
 
 def test_hosts_outside_the_limit_are_not_changed():
