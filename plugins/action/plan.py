@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._ask import ACTING, GOALS
+from ..plugin_utils._firewall import seen_of
 from ..plugin_utils._fleet import rendered
 from ..plugin_utils._inventory_hosts import needs_rendering
 from ..plugin_utils._memory import uncollected
@@ -85,8 +86,9 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
         "store": decision.store.due,
         "material": {name: host for host, names in plan.material.items() for name in names},
         "environment": {name: host for host, names in plan.environment.items() for name in names},
-        "digest": decision.digest or None,
-        "file": decision.file or None,
+        "digest": decision.papers.digest or None,
+        "file": decision.papers.file or None,
+        "firewall": [{**vars(flow), "seen": seen_of(decision.scene, flow)} for flow in decision.scene.flows],
         "rounds": [
             {
                 "phase": this.phase,

@@ -78,6 +78,11 @@ plan:
       description: Path of the plan file; null where none was written.
       type: str
       returned: always
+    firewall:
+      description: The firewall sheet, a dictionary for each new flow between hosts, with what a look saw there.
+      type: list
+      elements: dict
+      returned: always
     rounds:
       description: Steps that may run at the same time, round by round, with the interruption in seconds they cause.
       type: list

@@ -25,6 +25,7 @@ from ..module_utils._core._trial import silent_servers
 from . import _run
 from ._approval import approved_digest, refuse_unapproved, write_plan
 from ._ask import ACTING, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
+from ._firewall import write_sheet
 from ._fleet import Fleet, Render, gather, read_fleet
 from ._ledger import Ledger
 from ._library import refuse_old_library
@@ -45,12 +46,26 @@ from ._store import StoreView, refuse_bad_place
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
-    """A plan with everything that is needed to tell of it and to run it.
+class Papers:
+    """What is written of a plan for those who approve it and those who open the network for it.
 
     Attributes:
         digest: of the plan file, by which somebody approves it; empty where nothing is due.
         file: where it was written; empty if it was not.
+        sheet: where the firewall sheet was written; empty if it was not.
+    """
+
+    digest: str = ""
+    file: str = ""
+    sheet: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """A plan with everything that is needed to tell of it and to run it.
+
+    Attributes:
+        papers: what is written of it for others.
         ledger_lost: how many pairs hosts show beyond ``plain``, if the ledger knows of none at all; else 0.
     """
 
@@ -60,8 +75,7 @@ class Decision:
     scene: Scene
     store: StoreView
     facts: Json
-    digest: str = ""
-    file: str = ""
+    papers: Papers = Papers()
     ledger_lost: int = 0
 
     @property
@@ -154,13 +168,13 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
     store, needing = _store_view(fleet, plan)
     work = plan if goal in ACTING else Plan(plan.views, ())
-    digest, file, lost = "", "", _has_lost_its_ledger(fleet, plan)
+    papers, lost = Papers(), _has_lost_its_ledger(fleet, plan)
     if goal in ("plan", *ACTING):
         content = plan_content(scene, ask, plan, store.changes, goal=goal)
-        digest, file = _settled(task_vars, fleet, content, goal=goal, check_mode=check_mode)
+        papers = _settled(task_vars, fleet, scene, content, goal=goal, check_mode=check_mode)
     carried = {
         **before,
-        "digest": digest or None,
+        "digest": papers.digest or None,
         "ledger_lost": lost,
         "ask": ask_to_json(ask),
         "rounds": [round_to_json(this) for this in work.rounds],
@@ -177,7 +191,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     }
     carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
-    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, digest, file, lost)
+    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, papers, lost)
 
 
 def _has_lost_its_ledger(fleet: Fleet, plan: Plan) -> int:
@@ -188,9 +202,9 @@ def _has_lost_its_ledger(fleet: Fleet, plan: Plan) -> int:
 
 
 def _settled(
-    task_vars: t.Mapping[str, t.Any], fleet: Fleet, content: Content, *, goal: str, check_mode: bool
-) -> tuple[str, str]:
-    """Have the plan written, refused, or recorded as begun; return its digest, and the path of its file.
+    task_vars: t.Mapping[str, t.Any], fleet: Fleet, scene: Scene, content: Content, *, goal: str, check_mode: bool
+) -> Papers:
+    """Have the plan written, refused, or recorded as begun, and return what was written of it.
 
     This is the last moment at which nothing was changed yet.
 
@@ -202,14 +216,15 @@ def _settled(
     if approved and goal in ACTING:
         refuse_unapproved(approved, content, directory=directory, ledger=ledger)
     if does_nothing(content):
-        return "", ""
+        return Papers()
     digest = digest_of(plan_bytes(content))
+    if check_mode or (goal == "plan" and not directory):
+        return Papers(digest)
     if goal == "plan":
-        return digest, write_plan(content, str(directory)) if directory and not check_mode else ""
-    if not check_mode:
-        run = {"goal": goal, "until": content["until"], "plan": digest, "approved": approved or None}
-        ledger.begin(run, operator=fleet.operator, now=time.time())
-    return digest, ""
+        return Papers(digest, write_plan(content, str(directory)), write_sheet(scene, str(directory)))
+    run = {"goal": goal, "until": content["until"], "plan": digest, "approved": approved or None}
+    ledger.begin(run, operator=fleet.operator, now=time.time())
+    return Papers(digest)
 
 
 def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:

@@ -13,6 +13,7 @@ from ..module_utils._core._kind import InstanceKind
 from ..module_utils._core._stages import MOVES_TO
 from ..module_utils._core._steps import Round
 from ..module_utils._core._survey import View
+from ._firewall import needed_flows
 from ._planning import Decision
 from ._relay import ByHost, Json, OpenRound
 from ._rounds import Standing
@@ -46,13 +47,13 @@ def plan_lines(decision: Decision) -> list[str]:
         lines += ["  %s: %s" % (what, row) for row in _some(rows)] + _rest(rows)
     for number, this in enumerate(plan.rounds, start=1):
         lines += _round_of_plan(number, len(plan.rounds), this, kinds=decision.scene.kinds)
+    lines += _firewall_lines(decision)
     lines += held_lines(plan.views)
     if decision.is_empty:
         lines.append("  nothing is due")
-    if decision.digest:
-        lines.append("  digest: %s" % decision.digest)
-    if decision.file:
-        lines.append("  plan file: %s" % decision.file)
+    papers = decision.papers
+    for what, text in (("digest", papers.digest), ("plan file", papers.file), ("firewall sheet", papers.sheet)):
+        lines += ["  %s: %s" % (what, text)] if text else []
     return [*lines, ""]
 
 
@@ -79,6 +80,14 @@ def _back_lines(decision: Decision) -> list[str]:
         lines += ["  %s: %s" % (words, row) for row in _some(said)] + _rest(said)
     stuck = [(step.target, _seen(hold)) for step, hold in plan.stuck.items()]
     return lines + ["  cannot go back: %s, gate %s" % row for row in _some(stuck)] + _rest(stuck)
+
+
+def _firewall_lines(decision: Decision) -> list[str]:
+    """Return the lines of the firewall sheet that this plan needs and that nobody has seen open yet."""
+    flows = needed_flows(decision.scene, decision.plan)
+    rows = [("line %d" % flow.line, flow.words, ", ".join(_few(flow.connections, 2))) for flow in flows]
+    head = ["  firewall: %d new flows that nobody has seen open yet" % len(flows)] if flows else []
+    return [*head, *columns(_some(rows), indent=4), *_rest(rows, indent=4)]
 
 
 def lost_words(pairs: int) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ._entities import CLIENT_STAGES, Instance, Listener, Model, Pair
+from ._flows import Flow, flows_of
 from ._kind import InstanceKind, KindError, Option, expand
 from ._names import is_ip_address
 from ._observed import NOT_DIALLED, UNSEEN, SeenHost, SeenInstance, SeenProbe
@@ -89,6 +91,19 @@ class Scene:
         return self.probes.get(clear_probe(pair), NOT_DIALLED)
 
     # what is known
+
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        """The lines of the firewall sheet."""
+        return flows_of(self.model, self.kinds, self.addresses)
+
+    def flow(self, pair: Pair) -> Flow | None:
+        """Return the line of the firewall sheet that the pair needs; None if it needs no new one."""
+        return self._flow_by_pair.get(pair.id)
+
+    @cached_property
+    def _flow_by_pair(self) -> dict[str, Flow]:
+        return {name: flow for flow in self.flows for name in flow.pairs}
 
     def shape(self, pair: Pair) -> str:
         """Return the shape of the pair's listener."""

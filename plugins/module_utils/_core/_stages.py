@@ -14,6 +14,7 @@ import typing as t
 
 from ._entities import Instance, Pair
 from ._evidence import Evidence, Fault, fails, holds
+from ._flows import CLOSED
 from ._holding import has_old_material, hides_environment, lacks_environment, lacks_variable, material_fault
 from ._scene import Scene, option_id, setting
 from ._sessions import presented_by, sessions_of
@@ -195,6 +196,10 @@ def _permissive(scene: Scene, pair: Pair) -> Evidence:
         return fault
     probe = scene.tls(pair)
     if probe.outcome != "tls":
+        flow = scene.flow(pair) if probe.kind in CLOSED else None
+        if flow is not None:
+            seen = "%s; line %d of the firewall sheet (%s)" % (probe.reason, flow.line, flow.words)
+            return fails("permissive", expected, seen, "handshake", todo="have line %d allowed" % flow.line)
         todo = "look at the log of %s" % pair.server.name
         return fails("permissive", expected, probe.reason or "nobody looked", "handshake", todo=todo)
     if not probe.verified:
