@@ -8,9 +8,10 @@ from __future__ import annotations
 import copy
 
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._back import make_rollback
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
 from ansible_collections.connsec.tls.plugins.module_utils._core._issuing import Signing
-from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan, make_rollback
+from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan_file import (
     digest_of,
     does_nothing,
