@@ -9,6 +9,7 @@ fleet.py traffic            writes traffic.json
 fleet.py down               stops everything; `up` starts it again as it was
 fleet.py clean              stops everything and removes the folder
 fleet.py restart confserv@cfg1
+fleet.py role queue_standby@web1 active
 fleet.py check report_engine@rep1
 
 All of them take `--root FOLDER` (.demo if not given). Two fleets run side by side in folders of their own and with
@@ -30,7 +31,9 @@ import typing as t
 from pathlib import Path
 
 from parts import FleetError, processes
+from parts.pki_team import Team
 from parts.records import Row, read_tallies, replace_file
+from parts.settings import STANDBY
 
 if t.TYPE_CHECKING:
     from parts.inventory import Fleet, Instance, Pair
@@ -40,9 +43,19 @@ CHECKOUT: t.Final = PROGRAMS.parents[1]
 #: Marks a folder as ours, and says which inventory it belongs to.
 MARKER: t.Final = "fleet.json"
 #: The inventories that have a name.
-INVENTORIES: t.Final = {"demo": CHECKOUT / "inventory" / "demo", "small": PROGRAMS / "small"}
+INVENTORIES: t.Final = {
+    "demo": CHECKOUT / "inventory" / "demo",
+    "demo-hard": CHECKOUT / "inventory" / "demo-hard",
+    "small": PROGRAMS / "small",
+}
 #: What the store is encrypted with; a demo makes it up.
 PASSPHRASE: t.Final = "passphrase"
+#: What PKI teams around the fleet have: a folder each, and their root beside it for everybody.
+TEAMS: t.Final = "pki"
+#: In the folder of an instance: whether it is the active one or a standby; key and certificate from the start.
+ROLE: t.Final = "role"
+OWN_KEY: t.Final = "own.key"
+OWN_CERTIFICATE: t.Final = "own.pem"
 JAVA_SOURCE: t.Final = PROGRAMS / "java" / "Component.java"
 
 #: Seconds in which every client has to have had an answer.
@@ -73,6 +86,14 @@ class Place:
         component, _unused, host = name.partition("@")
         return self.root / "hosts" / host / component
 
+    def team(self, name: str, words: str = "") -> Team:
+        """Return a PKI team around the fleet."""
+        return Team(self.root / TEAMS / name, words or name)
+
+    def root_of(self, team: str) -> Path:
+        """Return the root certificate of a PKI team, as everybody may have it."""
+        return self.root / TEAMS / (team + ".pem")
+
     def fleet(self) -> Fleet:
         """Return the fleet that lives here."""
         from parts.inventory import read_fleet
@@ -93,6 +114,9 @@ def up(place: Place, asked: argparse.Namespace) -> None:
     fleet = place.fleet()
     if fleet.java:
         _compile(place)
+    for name, words in fleet.teams.items():
+        place.team(name, words).found()
+        shutil.copyfile(place.team(name).root, place.root_of(name))
     for each in fleet.instances:
         _make_instance(place, fleet, each)
     since = int(time.time() * 1000)
@@ -100,7 +124,8 @@ def up(place: Place, asked: argparse.Namespace) -> None:
     for each in fleet.instances:
         processes.wait_started(place.folder(each.name))
     if not asked.no_wait:
-        _wait_for_traffic(place, fleet, [pair.id for pair in fleet.pairs if pair.client.name in started], since=since)
+        awake = [pair.id for pair in fleet.pairs if pair.client.name in started and not pair.dormant]
+        _wait_for_traffic(place, fleet, awake, since=since)
     print(
         "%d components on %d hosts are up, with %d pairs under traffic"
         % (len(fleet.instances), len({each.host for each in fleet.instances}), len(fleet.pairs))
@@ -175,28 +200,57 @@ def _make_instance(place: Place, fleet: Fleet, instance: Instance) -> None:
     environment = folder / processes.ENVIRONMENT
     if not environment.exists():
         environment.write_text("# The variables of this component's process.\n", encoding="utf-8")
-    name, text, run, check = _java(place, instance, pairs) if instance.is_java else _python(instance, pairs)
+    if instance.standby and not (folder / ROLE).exists():
+        (folder / ROLE).write_text(STANDBY + "\n", encoding="ascii")
+    if instance.signed_by and not (folder / OWN_CERTIFICATE).exists():
+        key, certificate = place.team(instance.signed_by).issue(instance.component, instance.address)
+        shutil.move(key, folder / OWN_KEY)
+        shutil.copyfile(certificate, folder / OWN_CERTIFICATE)
+    ini = _python(place, instance, pairs, _passed_on(fleet, instance))
+    name, text, run, check = _java(place, instance, pairs) if instance.is_java else ini
     if not (folder / name).exists():
         replace_file(folder / name, text)
     variables = {"OPENSSL_CONF": str(PROGRAMS / "openssl.cnf"), "PYTHONDONTWRITEBYTECODE": "1"}
     processes.Command(run, check, {} if instance.is_java else variables).write(folder)
 
 
-def _python(instance: Instance, pairs: t.Sequence[Pair]) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+def _passed_on(fleet: Fleet, instance: Instance) -> dict[str, dict[str, t.Any]]:
+    """Return the pools of an instance that passes connections on: one for each listener that is dialled through it."""
+    pools: dict[str, dict[str, t.Any]] = {}
+    for pair in fleet.pairs:
+        if instance in pair.through:
+            listener = pair.server.listeners[pair.listener]
+            members = [each for each in fleet.instances if each.component == pair.server.component]
+            pools["pool." + pair.server.component] = {
+                "ports": "%d %d" % (listener["port"], listener["secure_port"]),
+                "members": " ".join("%s.%s" % (each.component, each.host) for each in members),
+            }
+    return pools
+
+
+def _python(
+    place: Place, instance: Instance, pairs: t.Sequence[Pair], pools: dict[str, dict[str, t.Any]]
+) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
     program = (sys.executable, str(PROGRAMS / "component.py"))
-    sections = {"component": _identity(instance)}
+    sections = {"component": {**_identity(instance), **({"role": ROLE} if instance.standby else {})}}
     for name, listener in instance.listeners.items():
         postgresql = listener["protocol"] == "postgresql"
         sections["listener." + name] = {
             "port": listener["port"],
             "protocol": "postgresql" if postgresql else "line",
-            **({} if listener.get("secure_port") else {"tls": "off"}),
+            **({} if listener.get("secure_port") else {"tls": "only" if instance.on_tls else "off"}),
+            **({"certificate": OWN_CERTIFICATE, "key": OWN_KEY} if instance.on_tls else {}),
+            **({"transport": listener["transport"]} if "transport" in listener else {}),
         }
     for pair in pairs:
-        sections["peer.%s.%s" % (pair.server.component, pair.server.host)] = _peer(pair)
+        sections["peer.%s.%s" % (pair.server.component, pair.server.host)] = {
+            **_peer(pair),
+            **({"transport": pair.transport} if pair.transport != "tcp" else {}),
+            **({"tls": "yes", "trust": place.root_of(str(pair.server.signed_by))} if pair.server.on_tls else {}),
+        }
     text = "\n".join(
         "[%s]\n%s" % (section, "".join("%s = %s\n" % item for item in values.items()))
-        for section, values in sections.items()
+        for section, values in {**sections, **pools}.items()
     )
     name = "options.ini"
     return name, "; The options of %s.\n\n%s" % (instance.name, text), (*program, name), (*program, "--check", name)
@@ -231,7 +285,7 @@ def _identity(instance: Instance) -> dict[str, t.Any]:
 def _peer(pair: Pair) -> dict[str, t.Any]:
     return {
         "id": pair.id,
-        "address": pair.server.address,
+        "address": pair.dial or pair.server.address,
         "port": pair.port,
         "protocol": pair.protocol,
         "mode": pair.mode,
@@ -288,6 +342,13 @@ def restart(place: Place, asked: argparse.Namespace) -> None:
     processes.wait_started(folder)
 
 
+def role(place: Place, asked: argparse.Namespace) -> None:
+    """Make an instance the active one, or a standby that refuses everybody."""
+    folder = place.folder(asked.instance)
+    replace_file(folder / ROLE, asked.role + "\n")
+    processes.reload(folder)
+
+
 def check(place: Place, asked: argparse.Namespace) -> int:
     """Test the options of an instance."""
     return processes.check(place.folder(asked.instance))
@@ -315,7 +376,7 @@ def status(place: Place, asked: argparse.Namespace) -> int:
     return 0 if all(pids.values()) else 1
 
 
-_COMMANDS: t.Final = {each.__name__: each for each in (up, down, clean, restart, check, traffic, status)}
+_COMMANDS: t.Final = {each.__name__: each for each in (up, down, clean, restart, role, check, traffic, status)}
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
@@ -335,8 +396,10 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
             sub.add_argument("--no-wait", action="store_true", help="do not wait for traffic")
         elif name == "traffic":
             sub.add_argument("--output", type=Path, help="where to write, if not to the fleet's folder")
-        elif name in ("restart", "check"):
+        elif name in ("restart", "role", "check"):
             sub.add_argument("instance", help="such as confserv@cfg1")
+        if name == "role":
+            sub.add_argument("role", choices=("active", STANDBY))
     asked = parser.parse_args(arguments)
     try:
         return _COMMANDS[asked.command](Place(asked.root), asked) or 0

@@ -29,13 +29,22 @@ class InventoryError(FleetError):
 
 @dataclass(frozen=True)
 class Instance:
-    """A component on a host."""
+    """A component on a host; one that is not ours has a place of its own name.
+
+    Attributes:
+        signed_by: the PKI team whose certificate it has from the start, if it has one.
+        managed: whether it is ours. What is, and has a certificate from the start, serves over TLS from the start.
+        standby: whether it refuses everybody until it takes over.
+    """
 
     component: str
     host: str
     address: str
     kind: str
     listeners: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict)
+    signed_by: str | None = None
+    managed: bool = True
+    standby: bool = False
 
     @property
     def name(self) -> str:
@@ -47,6 +56,11 @@ class Instance:
         """Whether the JVM runs it."""
         return self.kind == "java"
 
+    @property
+    def on_tls(self) -> bool:
+        """Whether it serves over TLS, and nothing else, from the start."""
+        return self.managed and self.signed_by is not None
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -57,6 +71,9 @@ class Pair:
         shape: how the listener moves to TLS.
         interruption: seconds for which either end is announced to be away.
         wave: the run that is to move it.
+        dial: what the client connects to: the server's address, or what is in between.
+        through: what passes the connection on.
+        dormant: whether no message is sent for long.
     """
 
     client: Instance
@@ -66,6 +83,9 @@ class Pair:
     shape: str
     interruption: float
     wave: int = 1
+    dial: str = ""
+    through: tuple[Instance, ...] = ()
+    dormant: bool = False
 
     @property
     def id(self) -> str:
@@ -88,13 +108,23 @@ class Pair:
         declared = self.server.listeners[self.listener]["protocol"]
         return "postgresql" if declared == "postgresql" else "line"
 
+    @property
+    def transport(self) -> str:
+        """Whether messages are datagrams for now, or go over connections."""
+        return str(self.server.listeners[self.listener].get("transport", "tcp"))
+
 
 @dataclass(frozen=True)
 class Fleet:
-    """All instances and pairs of an inventory."""
+    """All instances and pairs of an inventory.
+
+    Attributes:
+        teams: the PKI teams around it: the name that each goes by, and the one in its certificates.
+    """
 
     instances: tuple[Instance, ...]
     pairs: tuple[Pair, ...]
+    teams: t.Mapping[str, str] = field(default_factory=dict)
 
     def instance(self, name: str) -> Instance:
         """Return an instance by its name.
@@ -117,7 +147,8 @@ class Fleet:
         waiting = {each.name: each for each in self.instances}
         levels = []
         while waiting:
-            dialled = {p.server.name for p in self.pairs if p.client.name in waiting and p.client.name != p.server.name}
+            pairs = [pair for pair in self.pairs if pair.client.name in waiting and pair.client != pair.server]
+            dialled = {each.name for pair in pairs for each in (pair.server, *pair.through) if each != pair.client}
             level = [each for name, each in waiting.items() if name not in dialled] or list(waiting.values())
             levels.append(level)
             for each in level:
@@ -132,17 +163,7 @@ def read_fleet(inventory: Path) -> Fleet:
         InventoryError: it is not one of a fleet.
     """
     model, variables = (_yaml(inventory / name) for name in (CONNECTIONS, VARIABLES))
-    instances = {
-        (component, host): Instance(
-            component=component,
-            host=host,
-            address=model["hosts"][host]["addresses"][0],
-            kind=spec["kind"],
-            listeners=spec.get("listeners") or {},
-        )
-        for component, spec in model["components"].items()
-        for host in spec["hosts"]
-    }
+    instances = _instances(model, variables)
     per_message = variables.get("fleet_connect_per_message") or ()
     pairs = []
     for connection in model["connections"]:
@@ -151,19 +172,52 @@ def read_fleet(inventory: Path) -> Fleet:
         shown = [variables["tls_settings"].get(name) or {} for name in (client, component)]
         pairs += [
             Pair(
-                client=instances[client, host],
-                server=instances[component, server_host],
+                client=one,
+                server=other,
                 listener=listener,
                 mode="message" if client in per_message else "persistent",
                 shape=str(shown[1].get("shape", "second_listener")),
                 interruption=max(float(each.get("interruption", 0)) for each in shown),
                 wave=int(connection.get("wave", 1)),
+                dial=connection.get("dial", other.address),
+                through=tuple(instances[each["component"]][0] for each in connection.get("through") or ()),
+                dormant="dormant" in connection,
             )
-            for host in model["components"][client]["hosts"]
-            for server_host in model["components"][component]["hosts"]
-            if (client, host) != (component, server_host)
+            for one in instances.get(client, ())
+            for other in instances.get(component, ())
+            if one != other
         ]
-    return Fleet(tuple(instances.values()), tuple(sorted(pairs, key=lambda pair: pair.id)))
+    everything = tuple(each for several in instances.values() for each in several)
+    by_id = tuple(sorted(pairs, key=lambda pair: pair.id))
+    return Fleet(everything, by_id, variables.get("fleet_teams") or {})
+
+
+def _instances(model: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any]) -> dict[str, list[Instance]]:
+    """Return the instances of each component; one that is not ours has some where the fleet plays it as well."""
+    signed = variables.get("fleet_certificates") or {}
+    standbys = {
+        each["server"].partition(".")[0] for each in model["connections"] if each.get("dormant") == "standby"
+    }  # fmt: skip
+    found = {}
+    for component, spec in model["components"].items():
+        managed = spec.get("managed", True)
+        if not managed and component not in (variables.get("fleet_others") or ()):
+            continue
+        places = {host: model["hosts"][host]["addresses"] for host in spec.get("hosts", ())}
+        found[component] = [
+            Instance(
+                component=component,
+                host=place,
+                address=addresses[0],
+                kind=spec["kind"],
+                listeners=spec.get("listeners") or {},
+                signed_by=signed.get(component),
+                managed=managed,
+                standby=component in standbys,
+            )
+            for place, addresses in (places if managed else {component: spec["addresses"]}).items()
+        ]
+    return found
 
 
 def bind_inventory(target: Path, *, root: Path, programs: Path, net: str | None, java: bool) -> None:

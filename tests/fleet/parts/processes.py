@@ -116,6 +116,20 @@ def ask_to_end(folder: Path) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
+def reload(folder: Path) -> None:
+    """Have an instance read its options anew."""
+    pid = running(folder)
+    if pid is not None:
+        os.kill(pid, signal.SIGHUP)
+
+
+def kill(folder: Path) -> None:
+    """Take an instance away without a warning, as a fault does."""
+    pid = running(folder)
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+
+
 def wait_ended(folder: Path) -> None:
     """Wait until an instance is gone; one that does not go is killed."""
     end = time.monotonic() + PATIENCE

@@ -29,6 +29,8 @@ _LINE_LIMIT: t.Final = 4096
 _BACKLOG: t.Final = 128
 #: Seconds between two writings of the list of sessions, at least.
 _SESSIONS_EVERY: t.Final = 0.1
+#: Seconds for which clients that end as well, as those in a cluster do, may still get their last answers.
+_GRACE: t.Final = 0.3
 #: Delay from which a message counts as late.
 _LATE_MS: t.Final = 250.0
 #: Numbers of a client that are remembered to know one that is sent again.
@@ -404,7 +406,9 @@ class Server:
                 await loop.sock_sendto(door, message.answer, peer)
 
     async def stop(self) -> None:
-        """Close every port and session."""
+        """Close every port and session; those whose clients end at the same time are ended by these."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._gone(), _GRACE)
         for port in list(self._doors):
             self._close(port)
         for session in list(self.sessions):

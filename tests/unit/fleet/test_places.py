@@ -63,11 +63,34 @@ def test_the_small_fleet_is_three_hosts_and_four_pairs() -> None:
     assert (len({each.host for each in fleet.instances}), len(fleet.pairs)) == (3, 4)
 
 
+def test_the_hard_demo_has_what_it_promises() -> None:
+    fleet = read_fleet(program.INVENTORIES["demo-hard"])
+    model = yaml.safe_load((program.INVENTORIES["demo-hard"] / "tls_connections.yml").read_text())
+    listeners = [spec for each in fleet.instances for spec in each.listeners.values()]
+    links = [pair for pair in fleet.pairs if pair.client.component == pair.server.component]
+    assert len({each.host for each in fleet.instances if each.managed}) <= 10
+    assert not fleet.java
+    assert {each.component for each in fleet.instances if not each.managed} == {"balancer", "partner"}
+    assert {pair.dial for pair in fleet.pairs if pair.through} == {fleet.instance("balancer@balancer").address}
+    assert {pair.server.component for pair in fleet.pairs if pair.dormant} == {"queue_standby"}
+    assert len(links) == 6
+    assert {spec.get("transport", "tcp") for spec in listeners} == {"tcp", "udp"}
+    assert {each.component for each in fleet.instances if each.on_tls} == {"directory"}
+    assert {each["issuer"] for each in model["identities"].values()} == {"requested", "installed"}
+    assert [each["until"] for each in model["connections"] if not each.get("secure", True)]
+
+
+def test_a_client_ends_before_what_its_connection_goes_through() -> None:
+    levels = read_fleet(program.INVENTORIES["demo-hard"]).clients_first()
+    level = {each.name: number for number, several in enumerate(levels) for each in several}
+    assert level["router@app1"] < level["balancer@balancer"] < level["confserv@cfg1"]
+
+
 def test_every_component_has_its_settings(inventory: Path) -> None:
     settings = yaml.safe_load((inventory / "group_vars" / "all.yml").read_text())["tls_settings"]
     fleet = read_fleet(inventory)
-    assert set(settings) == {each.component for each in fleet.instances}
-    clients = {pair.client.component for pair in fleet.pairs}
+    assert set(settings) == {each.component for each in fleet.instances if each.managed}
+    clients = {pair.client.component for pair in fleet.pairs if pair.client.managed}
     servers = {pair.server.component for pair in fleet.pairs}
     assert {name for name in settings if settings[name].get("verify")} == clients
     assert {name for name in settings if settings[name].get("enforce")} == servers
