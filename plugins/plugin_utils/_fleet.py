@@ -125,6 +125,7 @@ class Fleet:
             directories={name: facts.directory for name, facts in self.hosts.items()},
             recorded={name: str(row["stage"]) for name, row in ledger.items()},
             highest={name: str(row.get("highest") or row["stage"]) for name, row in ledger.items()},
+            exercised={name: str(row["exercised"]) for name, row in ledger.items() if row.get("exercised")},
             looked=looked,
             check_mode=check_mode,
         )

@@ -89,7 +89,8 @@ class Ledger:
         """Record what was seen of pairs and return the ids of those that are new or moved.
 
         Args:
-            seen: per pair ``stage``, ``status``, ``evidence``, and ``observation``, which the history alone keeps.
+            seen: per pair ``stage``, ``status``, ``evidence``, ``exercised`` of dormant ones seen over TLS, and
+                ``observation``, which the history alone keeps.
             operator: who ran it.
             now: seconds since 1970.
             back: whether somebody asked for going back, so that what was reached before is no longer to be held.
@@ -167,16 +168,18 @@ def _entry(name: str, old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.A
 def _row(old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any], *, at: str, back: bool) -> dict[str, t.Any]:
     """Return what the ledger has of a pair from now on.
 
-    ``since`` tells when it came to its stage; ``highest`` how far it ever got, unless somebody went back.
+    ``since`` tells when it came to its stage; ``highest`` how far it ever got, and ``exercised`` when a dormant one was
+    first seen over TLS, unless somebody went back.
     """
     since = old["since"] if old and old.get("stage") == new["stage"] else at
     highest = new["stage"] if back or old is None else furthest([str(old.get("highest", "plain")), new["stage"]])
-    kept = {field: value for field, value in new.items() if field != "observation"}
-    return {**kept, "since": since, "highest": highest}
+    exercised = None if back else (old or {}).get("exercised") or (at if new.get("exercised") else None)
+    kept = {field: value for field, value in new.items() if field not in ("observation", "exercised")}
+    return {**kept, "since": since, "highest": highest, **({"exercised": exercised} if exercised else {})}
 
 
 def _differs(old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any]) -> bool:
-    return old is None or _essence(old) != _essence(new)
+    return old is None or _essence(old) != _essence(new) or bool(new.get("exercised") and not old.get("exercised"))
 
 
 def _essence(row: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:

@@ -117,6 +117,7 @@ class Outcome:
             "since": (recorded or {}).get("since"),
             "expires": self._expiry(pair),
             "unprotected": _unprotected(pair),
+            "dormant": self._dormant(pair),
         }
 
     def _status(self, view: View) -> Said:
@@ -139,7 +140,14 @@ class Outcome:
         if view.status == "waiting":
             return "waiting", view.why
         last = view.evidence[-1]
+        if last.gate == "enforced" and last.fault == "setting" and not self._is_planned("enforce", view.pair):
+            return "waiting", _since_then(view)
         return ("waiting" if last.rule.waits else "failed"), last
+
+    def _is_planned(self, stage: str, pair: Pair) -> bool:
+        """Return whether the run had a step of this stage for the pair."""
+        steps = (step for this in self._standing.rounds for step in this.steps)
+        return any(step.stage == stage and pair.id in step.pairs for step in steps)
 
     def _gone_back(self, view: View, hold: Hold | None) -> Said:
         last = view.evidence[-1]
@@ -168,6 +176,17 @@ class Outcome:
         return "waiting", view.why or fails(
             last.gate, last.expected, last.seen, "held", todo="run connsec.tls.rollout to go on"
         )
+
+    def _dormant(self, pair: Pair) -> Json | None:
+        """Return why the pair may show no session, the drill that is named, and when it was first seen over TLS."""
+        connection = pair.connection
+        if not connection.dormant:
+            return None
+        return {
+            "why": connection.dormant,
+            "drill": connection.drill,
+            "exercised": self._scene.exercised.get(pair.id),
+        }
 
     def _expiry(self, pair: Pair) -> str | None:
         """Return when the server's certificate expires: the one that it presents, else the one it is to present."""
@@ -311,6 +330,12 @@ def _not_in_check_mode(view: View) -> Evidence:
     return fails(view.evidence[-1].gate, "the run itself", seen, "held", todo="run it without --check")
 
 
+def _since_then(view: View) -> Evidence:
+    """Return that what the listener waited for came about while the run was under way."""
+    expected = "%s may be closed to plaintext when the run begins" % view.pair.server.name
+    return fails("enforced", expected, "only now it may", "held", todo="run connsec.tls.rollout again")
+
+
 def _still(view: View) -> Evidence:
     """Return that a pair is still on TLS although nothing that hosts keep was left to take back."""
     expected, seen = "its steps are taken back", "it is still %s, and no host keeps what was there before" % view.stage
@@ -353,6 +378,9 @@ def record(standing: Standing, report: Json, *, now: float) -> None:
         back = standing.plan["goal"] == "rollback" and pair.id in standing.ask.scope
         kept = {name: row[name] for name in ("stage", "status", "evidence")}
         rows[back][pair.id] = {**kept, "observation": observation_of(pair, standing.seen)}
+        if pair.connection.dormant and not back:
+            seen_over_tls = any(item["gate"] == "switched" and item["live"] for item in row["evidence"])
+            rows[back][pair.id]["exercised"] = seen_over_tls
     ledger = Ledger(standing.fleet.paths.ledger)
     for back, found in rows.items():
         ledger.record(found, operator=standing.fleet.operator, now=now, back=back)

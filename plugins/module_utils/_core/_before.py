@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ._dormant import is_asleep
 from ._entities import Instance, Pair
 from ._evidence import fails
 from ._hold import Hold, refuted, waiting
@@ -128,6 +129,9 @@ def _start_enforce(before: Before, step: Step) -> Hold | None:
         held = _not_switched(survey, pair)
         if held:
             return held
+        unexercised = survey.unexercised(pair)
+        if unexercised is not None:
+            return refuted(unexercised)
         if pair.mode == "mutual" and not GATES["demanded"](scene, pair).holds:
             return refuted(GATES["demanded"](scene, pair), of=pair.id)
     return strangers(scene, step.instance, step.of, before.watched)
@@ -163,7 +167,9 @@ def _not_switched(survey: Survey, pair: Pair) -> Hold | None:
 
 
 def _not_presenting(scene: Scene, pair: Pair) -> Hold | None:
-    """Return that the client was not seen presenting a certificate, if it was not."""
+    """Return that the client was not seen presenting a certificate, if it was not; a standby is asked at its failover."""
+    if is_asleep(scene, pair):
+        return None
     expected = "%s presents a certificate that %s accepts" % (pair.client.name, pair.server.name)
     todo = "have %s present its certificate" % pair.client.name
     probe = scene.tls(pair)
@@ -221,7 +227,7 @@ def _back_connect(before: Before, step: Step) -> Hold | None:
     for name in step.pairs:
         pair = scene.model.pair(name)
         clear = scene.clear(pair)
-        if not before.this.together and clear.outcome != "clear":
+        if not before.this.together and clear.outcome != "clear" and not is_asleep(scene, pair):
             expected, seen = "%s answers in the clear" % pair.server.name, clear.reason or "nobody looked"
             return refuted(fails("plain", expected, seen, "clear", todo="open its clear listener first"), of=name)
     return None

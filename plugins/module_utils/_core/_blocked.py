@@ -47,14 +47,6 @@ def _decided(entry: Entry) -> str | None:
     return "%s decided until %s not to protect it: %s" % (connection.approver, connection.until, connection.reason)
 
 
-def _dormant(entry: Entry) -> str | None:
-    if not entry.connection.dormant:
-        return None
-    return (
-        "it is dormant (%s), and waiting for its first session or a drill is not built yet" % entry.connection.dormant
-    )
-
-
 def _link(entry: Entry) -> str | None:
     if not entry.connection.link:
         return None
@@ -117,7 +109,6 @@ RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _decided,
     _unmanaged,
     _through,
-    _dormant,
     _link,
     _transport,
     _profile,

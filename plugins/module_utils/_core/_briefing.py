@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ._dormant import is_asleep, may_rest
 from ._kind import InstanceKind, Option
 from ._scene import Scene, option_id, setting
 from ._spec import State, StepSpec
@@ -52,6 +53,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         wait_for=_wait_for(scene, step),
         interruption=kind.interruption,
         own=own,
+        may_rest=may_rest(scene, step.instance),
     )
 
 
@@ -96,14 +98,18 @@ def _row(option: Option) -> dict[str, t.Any]:
 def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
     """Return which ports have to be open, or closed, once the process has taken its configuration.
 
-    Those of listeners that the step is not about have to be as they were.
+    Those of listeners that the step is not about have to be as they were. A standby opens none before its failover; one
+    that serves may hand over to another member when it is restarted, so its ports are waited for and not insisted on.
     """
-    wanted: dict[tuple[str, int], bool] = {}
+    wanted: dict[tuple[str, int], tuple[bool, bool]] = {}
     for pair in scene.served(step.instance):
+        if is_asleep(scene, pair):
+            continue
         address, listener = scene.address(pair.server.host), pair.listener
+        insist = pair.connection.dormant != "standby"
         moved = step.stage != "connect" and listener.name in step.of
         if scene.shape(pair) != "second_listener":
-            wanted[address, listener.port] = True
+            wanted[address, listener.port] = True, insist
             continue
         answers = {"clear": scene.clear(pair).outcome == "clear", "tls": scene.tls(pair).outcome == "tls"}
         if moved and step.stage == "permit":
@@ -113,5 +119,8 @@ def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
         closed = {"clear": moved and step.stage == "enforce", "tls": False}
         for name, port in (("clear", listener.port), ("tls", listener.secure_port)):
             if port is not None and (answers[name] or closed[name]):
-                wanted[address, port] = answers[name]
-    return [{"address": address, "port": port, "open": open_} for (address, port), open_ in sorted(wanted.items())]
+                wanted[address, port] = answers[name], insist
+    return [
+        {"address": address, "port": port, "open": open_, "insist": insist}
+        for (address, port), (open_, insist) in sorted(wanted.items())
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ._dormant import is_resting
 from ._entities import Instance
 from ._environment import holds, library_variables
 from ._observed import SeenInstance
@@ -71,9 +72,10 @@ def has_old_material(scene: Scene, instance: Instance) -> bool:
     """Return whether the process runs with an earlier generation than the installed one.
 
     It has loaded the installed one if our last reload says so, or if it was started after the generation was installed.
+    One that rests runs with nothing.
     """
     seen = scene.seen(instance)
-    if not seen.generation or seen.loaded == seen.generation:
+    if not seen.generation or seen.loaded == seen.generation or is_resting(scene, instance):
         return False
     started, installed = seen.process.started, seen.installed_at
     return not (started and installed and started > installed)
@@ -106,7 +108,7 @@ def lacks_variable(scene: Scene, instance: Instance) -> str:
 def hides_environment(scene: Scene, instance: Instance) -> str:
     """Return why nobody can see whether the process has its variables; empty if somebody can, or it needs none."""
     seen = scene.seen(instance)
-    if not variables(scene, instance):
+    if not variables(scene, instance) or is_resting(scene, instance):
         return ""
     if not seen.process.pids:
         return seen.unreadable.get("process") or "no process of it runs"

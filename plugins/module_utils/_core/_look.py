@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ._dormant import is_asleep
 from ._entities import Instance, Pair
 from ._holding import variables
 from ._kind import Option
@@ -70,8 +71,11 @@ class LookPlan:
     def settle(self, pair: Pair) -> None:
         """Wait for the pair's TLS session, and the end of its clear ones, where its sockets or its server can show it.
 
-        That is at the client's host for a second listener, and at the server's for one that lists its sessions.
+        That is at the client's host for a second listener, and at the server's for one that lists its sessions. Nobody
+        waits for a standby that sleeps.
         """
+        if is_asleep(self._scene, pair):
+            return
         ends = [pair.client] if self._scene.shape(pair) == "second_listener" else []
         ends += [pair.server] if self._scene.kinds[pair.server.name].sessions else []
         self.see(*ends)

@@ -54,6 +54,7 @@ class Scene:
         probes: by probe name.
         recorded: the stage of each pair that the ledger has.
         highest: the furthest stage of each pair that the ledger has and nobody went back from.
+        exercised: when a TLS session of a dormant pair was seen first, by pair, as the ledger has it.
         looked: whether anybody looks in this run; without, the ledger is all that is known.
         check_mode: whether nothing is to be changed, so that gates have nothing to look at.
     """
@@ -69,6 +70,7 @@ class Scene:
     hosts: t.Mapping[str, SeenHost] = field(default_factory=dict)
     recorded: t.Mapping[str, str] = field(default_factory=dict)
     highest: t.Mapping[str, str] = field(default_factory=dict)
+    exercised: t.Mapping[str, str] = field(default_factory=dict)
     looked: bool = True
     check_mode: bool = False
 

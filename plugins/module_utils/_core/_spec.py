@@ -40,9 +40,11 @@ class StepSpec:
         apply: ``reload`` or ``restart``.
         reload, restart: how that is done.
         process: how its process is found.
-        wait_for: ports that have to be open or closed once the process has taken its configuration.
+        wait_for: ports that are to be open or closed once the process has taken its configuration; a standby's are not
+            insisted on.
         interruption: seconds that it may take on top of what is usual.
         own: for a reverse, whether the run that takes the step back has begun it as well.
+        may_rest: whether its process need not run: it reads what is new when somebody starts it.
     """
 
     state: State
@@ -70,6 +72,7 @@ class StepSpec:
     wait_for: t.Sequence[Json] = ()
     interruption: float = 0.0
     own: bool = False
+    may_rest: bool = False
 
     def to_json(self) -> dict[str, t.Any]:
         """Return it as plain data."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from ._dormant import is_asleep
 from ._entities import Instance, Pair
 from ._evidence import Evidence, Fault, fails, holds
 from ._flows import CLOSED
@@ -29,6 +30,9 @@ MOVES_TO: t.Final = {"permit": "permissive", "connect": "switched", "demand": "d
 
 #: Classes of a plaintext probe that mean: plaintext is refused here. Any other silence may be a server in trouble.
 PLAINTEXT_REFUSED: t.Final = ("connection_refused", "plaintext_refused", "tls_only")
+
+#: What is seen of a standby before a failover.
+ASLEEP: t.Final = "nobody listens there, for it is a standby"
 
 Refuted = t.Optional[Evidence]
 
@@ -139,6 +143,8 @@ def _plain(scene: Scene, pair: Pair) -> Evidence:
         return holds("plain", expected, "answers in the clear", security="clear")
     if tls.outcome == "tls":
         return holds("plain", expected, "answers over TLS", security=tls.security)
+    if is_asleep(scene, pair):
+        return holds("plain", expected, ASLEEP)
     seen = clear.reason or tls.reason or "neither answers"
     return fails("plain", expected, seen, "silent", todo="start %s, or correct its port" % pair.server.name)
 
@@ -194,6 +200,8 @@ def _permissive(scene: Scene, pair: Pair) -> Evidence:
     fault = _not_set(scene, "permit", pair, expected) or _unfinished(scene, "permit", pair, expected)
     if fault is not None:
         return fault
+    if is_asleep(scene, pair):
+        return _asleep(scene, "permissive", pair)
     probe = scene.tls(pair)
     if probe.outcome != "tls":
         flow = scene.flow(pair) if probe.kind in CLOSED else None
@@ -237,7 +245,10 @@ def _switched(scene: Scene, pair: Pair) -> Evidence:
     if listed:
         seen = "a TLS session that has ended: %s" % listed[-1].peer
         return holds("switched", expected, seen, security=security, live=True)
-    return holds("switched", expected, "its setting reads back; no session at the moment", security=security)
+    seen = "its setting reads back; no session at the moment"
+    if pair.id in scene.exercised:
+        seen += "; one over TLS was seen first at %s" % scene.exercised[pair.id]
+    return holds("switched", expected, seen, security=security)
 
 
 def _not_loaded(scene: Scene, pair: Pair, expected: str) -> Refuted:
@@ -274,6 +285,8 @@ def _demanded(scene: Scene, pair: Pair) -> Evidence:
     fault = _not_set(scene, "demand", pair, expected) or _unfinished(scene, "demand", pair, expected)
     if fault is not None:
         return fault
+    if is_asleep(scene, pair):
+        return _asleep(scene, "demanded", pair)
     probe = scene.tls(pair)
     todo = "see which CA list %s demands certificates of" % pair.server.name
     if probe.demanded is None:
@@ -292,6 +305,8 @@ def _enforced(scene: Scene, pair: Pair) -> Evidence:
     fault = _not_set(scene, "enforce", pair, expected) or _unfinished(scene, "enforce", pair, expected)
     if fault is not None:
         return fault
+    if is_asleep(scene, pair):
+        return _asleep(scene, "enforced", pair)
     clear, tls = scene.clear(pair), scene.tls(pair)
     if clear.kind not in PLAINTEXT_REFUSED:
         return fails("enforced", expected, clear.reason or "nobody looked", "clear")
@@ -300,6 +315,14 @@ def _enforced(scene: Scene, pair: Pair) -> Evidence:
             todo = "take %s from the protocols of %s" % (protocol, pair.server.name)
             return fails("enforced", "no old protocol version", "%s is accepted" % protocol, "protocol", todo=todo)
     return holds("enforced", expected, clear.reason, security=tls.security or "verified")
+
+
+def _asleep(scene: Scene, gate: str, pair: Pair) -> Evidence:
+    """Return what can be said of a listener that a standby opens at a failover: its options were read before this."""
+    expected = "%s has loaded its options and its material" % pair.server.name
+    if has_old_material(scene, pair.server):
+        return fails(gate, expected, "%s has not loaded what is installed" % pair.server.name, "stale")
+    return holds(gate, expected, "its options read back; " + ASLEEP)
 
 
 GATES: t.Final[t.Mapping[str, t.Callable[[Scene, Pair], Evidence]]] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ._dormant import is_asleep
 from ._entities import Instance, Pair
 from ._evidence import Fault, fails
 from ._hold import Hold, waiting
@@ -38,11 +39,13 @@ def strangers(scene: Scene, server: Instance, listeners: t.Iterable[str], watche
     for name in listeners:
         listener = listener_id(server, name)
         seen = watched.get(listener)
+        pairs = scene.model.pairs_of_listener(server.name, name)
+        if seen is not None and not seen.listening and any(is_asleep(scene, pair) for pair in pairs):
+            continue  # nobody can use what a standby opens at a failover
         unwatched = _why_unwatched(seen)
         if seen is None or unwatched:
             expected = "the peers of %s were watched" % listener
             return Hold(fails("enforced", expected, unwatched, "unseen"), waiting=False)
-        pairs = scene.model.pairs_of_listener(server.name, name)
         found = _first_in_the_clear(scene, listener, pairs, seen.peers)
         if found is not None:
             return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ._dormant import why_unexercised
 from ._entities import Instance, Pair
 from ._evidence import Evidence, fails
 from ._holding import material_fault
@@ -70,7 +71,7 @@ class Survey:
         self.scene = scene
         self.ask = ask
         self._evidence = {} if evidence is None else evidence
-        self._closing: dict[tuple[str, str], Evidence | None] = {}
+        self._closing: dict[tuple[str, str], tuple[bool, Evidence | None]] = {}
 
     def evidence(self, pair: Pair) -> tuple[Evidence, ...]:
         """Return the evidence of the pair's gates."""
@@ -140,25 +141,55 @@ class Survey:
             return "presented", fails("enforced", "to go on to %s" % until, seen, "held", todo=todo)
         if rank(until) <= rank("switched"):
             return until, None
-        waits = self.closing(pair)
-        if waits is None:
+        demands, waits = self.closing(pair)
+        if waits is None or (demands and until == "demanded"):
             return until, None
-        return ("presented" if flip else "switched"), waits
+        if flip:
+            return "presented", waits
+        return ("demanded" if demands and pair.mode == "mutual" else "switched"), waits
 
-    def closing(self, pair: Pair) -> Evidence | None:
-        """Return why the pair's listener may not be demanded or enforced in this run; None if it may."""
+    def closing(self, pair: Pair) -> tuple[bool, Evidence | None]:
+        """Return whether the pair's listener may demand certificates in this run, and why it may not be enforced.
+
+        Who does not know all that use plaintext may not end it, and may well demand certificates of those on TLS.
+        """
         key = (pair.server.name, pair.listener.name)
         if key not in self._closing:
-            self._closing[key] = self._why_open(pair)
+            late = self._why_late(pair)
+            self._closing[key] = (late is None, late or self._why_open(pair))
         return self._closing[key]
 
     def _why_open(self, pair: Pair) -> Evidence | None:
+        """Return what is not known of those that use the listener in the clear; None if all is."""
         ask, expected = self.ask, "%s may be closed to plaintext" % pair.server.name
         if ask.soak > ask.watch:
             known = "tls_soak is %d s and tls_watch %d s" % (ask.soak, ask.watch)
             seen = known + "; collecting between runs is not built yet"
             todo = "run again with -e tls_soak=0, if watching for tls_watch seconds will do"
             return fails("enforced", expected, seen, "held", todo=todo)
+        others = self.scene.model.pairs_of_listener(pair.server.name, pair.listener.name)
+        # one that is not switched yet may show a session in this very run, and is asked before the step
+        return next(
+            (why for each in others if rank(self.stage(each)) >= rank("switched") and (why := self.unexercised(each))),
+            None,
+        )
+
+    def unexercised(self, pair: Pair) -> Evidence | None:
+        """Return that a dormant pair was never seen over TLS and has no drill; None if it was, or is not dormant."""
+        if not pair.connection.dormant:
+            return None
+        live = any(item.gate == "switched" and item.live for item in self.evidence(pair))
+        seen = why_unexercised(self.scene, pair, live=live)
+        if not seen:
+            return None
+        todo = "have it run or fail over once while this runs, or name the drill in its `drill`; then run again"
+        return fails(
+            "enforced", "every client of %s was seen over TLS" % pair.server.name, seen, "unexercised", todo=todo
+        )
+
+    def _why_late(self, pair: Pair) -> Evidence | None:
+        """Return which other client of the listener has to come first; None if none has."""
+        ask, expected = self.ask, "%s may be closed to plaintext" % pair.server.name
         for other in self.scene.model.pairs_of_listener(pair.server.name, pair.listener.name):
             if other.blocked:
                 seen = "%s is blocked: %s" % (other.id, other.blocked)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ._dormant import is_asleep
 from ._entities import Pair
 from ._evidence import Evidence, fails
 from ._hold import Hold, refuted
@@ -177,6 +178,8 @@ class Trial:
 
     def _not_tried(self, pair: Pair, gate: str) -> Evidence | None:
         """Return what had to be tried after the step and was not: a foreign certificate, an old protocol version."""
+        if is_asleep(self._scene, pair):
+            return None
         probe = self._scene.tls(pair)
         if gate == "demanded" and probe.foreign != "refused":
             seen = "nobody can tell: %s" % (probe.foreign or "it was not tried")
@@ -192,9 +195,9 @@ class Trial:
 
         A client that had a session before the step has to have one after it. One that connects now and then has to show
         in the server's list of sessions, where there is such a list and the client was seen dialling; and it must not
-        go on dialling the clear listener alone.
+        go on dialling the clear listener alone. Nobody has one with a standby that sleeps.
         """
-        if not setting(self._scene, "connect", pair).is_made:
+        if not setting(self._scene, "connect", pair).is_made or is_asleep(self._scene, pair):
             return None
         before, after = sessions_of(self._before, pair), sessions_of(self._scene, pair)
         held = bool(before.clear) or before.held
@@ -213,8 +216,8 @@ class Trial:
         if self.step.stage not in ("load", "permit", "connect"):
             return None
         for pair in (*self._pairs, *self._scene.served(self.step.instance)):
-            if pair.id in self._closing:
-                continue
+            if pair.id in self._closing or is_asleep(self._scene, pair):
+                continue  # another member has taken over
             had, has = self._before.clear(pair).outcome, self._scene.clear(pair)
             if had == "clear" and has.outcome not in ("", "clear") and unreachable(self._scene, pair) is None:
                 expected, seen = "%s still answers in the clear" % pair.server.name, has.reason or "it does not"
@@ -223,7 +226,9 @@ class Trial:
 
 
 def _is_silent(scene: Scene, pair: Pair) -> bool:
-    """Return whether a listener was dialled and answers neither in the clear nor over TLS."""
+    """Return whether a listener was dialled and answers neither in the clear nor over TLS, and is no standby's."""
+    if is_asleep(scene, pair):
+        return False
     seen = {scene.clear(pair).outcome, scene.tls(pair).outcome} - {""}
     return bool(seen) and not seen & {"clear", "tls"}
 

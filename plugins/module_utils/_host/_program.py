@@ -96,6 +96,8 @@ def _signal(name: str, process: Action) -> None:
 def wait_until(process: Action, ports: t.Sequence[Action], *, seconds: float) -> list[int]:
     """Wait until the process is there and each port is open or closed as it should; return its pids.
 
+    A port that is not insisted on is waited for as long, and then left to who judges.
+
     Raises:
         ProgramError: that did not come about in time; the sentence says what is missing.
     """
@@ -107,6 +109,9 @@ def wait_until(process: Action, ports: t.Sequence[Action], *, seconds: float) ->
             return pids
         held_by = None if missing else pids
         if missing and time.monotonic() >= until:
+            missing = _missing(process, pids, [row for row in ports if row.get("insist", True)])
+            if not missing:
+                return pids
             raise ProgramError("%s after %g s" % (missing, seconds))
         time.sleep(0.05 if missing else _MOMENT)
 

@@ -212,6 +212,8 @@ class Step:
         spec = self._spec
         # One that ran when it was given the step, and is gone, died of it; what somebody stopped is not ours to start.
         died = self._marker.entry().get("ran") and not self._runs()
+        if spec.may_rest and not died and not self._runs():
+            return
         what = "restart" if spec.apply == "restart" or (died and spec.restart) else "reload"
         action = (spec.restart if what == "restart" else spec.reload) or spec.restart or spec.reload
         apply(action, what=what)

@@ -71,6 +71,14 @@ MODEL = {
         {"client": "desk", "server": "store.sql", "wave": 2},
     ],
 }
+#: What blocks a connection: somebody decided not to protect it.
+DECIDED = {"secure": False, "reason": "old", "approver": "Anna", "until": "2030-01-01"}
+
+
+def with_connection(number: int, **more: t.Any) -> dict[str, t.Any]:
+    """Return the model with more fields of one of its connections."""
+    rows = [{**row, **(more if at == number else {})} for at, row in enumerate(MODEL["connections"])]
+    return {**MODEL, "connections": rows}
 
 
 def scene_of(

@@ -21,12 +21,13 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._observed import
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 
 from .scenes import (
-    MODEL,
+    DECIDED,
     answers,
     ask_for,
     at_stage,
     scene_of,
     showing,
+    with_connection,
     with_material,
     with_options,
     with_probe,
@@ -230,10 +231,10 @@ def test_a_flip_does_not_start_when_a_client_is_blocked_or_lost():
     rounds = make_plan(scene, ask_for(scene)).rounds
     lost = dataclasses.replace(scene, lost={"app2": "it is unreachable: no route to host"})
     assert held(lost, "step enforce-sql store@db1", rounds=rounds) == ("it is unreachable: no route to host", False)
-    model = {**MODEL, "connections": [*MODEL["connections"][:3], {**MODEL["connections"][3], "dormant": "standby"}]}
+    model = with_connection(3, **DECIDED)
     blocked = at_stage(scene_of(model, settings=FLIP), "presented")
     seen, waiting = held(blocked, "step enforce-sql store@db1", rounds=rounds)
-    assert waiting and seen.startswith("%s is blocked: it is dormant" % DESK_DB)
+    assert waiting and seen.startswith("%s is blocked: Anna decided" % DESK_DB)
 
 
 KEPT = {

@@ -45,6 +45,18 @@ def test_a_look_that_finds_nothing_new_writes_nothing(tmp_path):
     assert {path: os.stat(path).st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+def test_the_first_session_of_a_dormant_pair_is_remembered_until_somebody_goes_back(tmp_path):
+    ledger = Ledger(str(tmp_path))
+    ledger.record(row("switched"), operator=ME, now=1.0)
+    seen = {PAIR: {**row("switched")[PAIR], "exercised": True}}
+    assert ledger.record(seen, operator=ME, now=2.0) == [PAIR], "it is news although its stage is not"
+    assert ledger.record(seen, operator=ME, now=3.0) == []
+    ledger.record(row("enforced"), operator=ME, now=4.0)
+    assert ledger.pairs()[PAIR]["exercised"] == "1970-01-01T00:00:02+00:00"
+    ledger.record(row("presented"), operator=ME, now=5.0, back=True)
+    assert "exercised" not in ledger.pairs()[PAIR]
+
+
 def test_every_entry_carries_the_digest_of_the_one_before(tmp_path):
     for number, stage in enumerate(["permissive", "switched", "enforced"]):
         Ledger(str(tmp_path)).record(row(stage), operator=ME, now=float(number))

@@ -13,7 +13,17 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._plan import mak
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import option_id, tls_probe
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import examine, stage_of
 
-from .scenes import MODEL, answers, ask_for, at_stage, scene_of, showing, with_options, with_probe
+from .scenes import (
+    DECIDED,
+    answers,
+    ask_for,
+    at_stage,
+    scene_of,
+    showing,
+    with_connection,
+    with_options,
+    with_probe,
+)
 
 ROUTER_CFG1 = "router@app1->confserv.default@cfg1"
 ROUTER_DB = "router@app1->store.sql@db1"
@@ -75,8 +85,8 @@ def test_the_wave_of_the_last_client_enforces_for_all():
 def test_a_soak_that_is_longer_than_the_watch_keeps_listeners_open():
     scene = at_stage(scene_of(), "switched")
     plan = make_plan(scene, ask_for(scene, soak=604800.0))
-    assert plan.empty
-    waits = {view.why.seen for view in plan.views}
+    assert {step.stage for this in plan.rounds for step in this.steps} == {"demand"}, "who is on TLS may be asked"
+    waits = {view.why.seen for view in plan.views if view.why}
     assert waits == {"tls_soak is 604800 s and tls_watch 5 s; collecting between runs is not built yet"}
 
 
@@ -176,7 +186,7 @@ def test_a_flip_stays_at_presented_unless_enforcement_is_asked_for():
 
 
 def test_a_blocked_client_keeps_its_listener_open():
-    model = {**MODEL, "connections": [*MODEL["connections"][:3], {**MODEL["connections"][3], "dormant": "standby"}]}
+    model = with_connection(3, **DECIDED)
     scene = at_stage(scene_of(model), "plain")
     views = {view.pair.id: view for view in make_plan(scene, ask_for(scene)).views}
     assert views[DESK_DB].status == "blocked"

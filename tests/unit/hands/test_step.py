@@ -250,6 +250,25 @@ def test_a_pid_file_that_stays_empty_is_named(bench: Bench, impatient) -> None:
     bench.pid_file.unlink()
 
 
+def test_what_need_not_run_is_neither_reloaded_nor_started(bench: Bench, impatient) -> None:
+    loads = bench.loads()
+    bench.end()
+    bench.pid_file.unlink(missing_ok=True)
+    rests = bench.step(may_rest=True, restart={"command": ["false"]})
+    rests.carry_out("whole")
+    assert "tls_port" in bench.options.read_text()
+    assert bench.loads() == loads
+    assert bench.is_clean()
+
+
+def test_a_port_that_is_not_insisted_on_is_waited_for_and_left_to_the_gates(bench: Bench, impatient) -> None:
+    missing = {**bench.waits(bench.tls_port), "insist": False}
+    bench.step(edits=[], wait_for=[missing]).carry_out("whole")
+    assert bench.is_clean()
+    with pytest.raises(ProgramError, match="is open still"):
+        bench.step(edits=[], wait_for=[missing, bench.waits(bench.port, until_open=False)]).carry_out("whole")
+
+
 WAITS: list[tuple[str, bool, str]] = [
     ("tls_port", True, "port %d of 127.0.0.1 is not open after 0.2 s"),
     ("port", False, "port %d of 127.0.0.1 is open still after 0.2 s"),

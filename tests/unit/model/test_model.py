@@ -348,7 +348,6 @@ def test_a_system_that_is_only_guessed_gives_way_to_a_declared_one():
 
 BLOCKED = [
     ([((*FIRST, "through"), [{"component": "crm_db", "does": "pass"}])], "it goes through crm_db"),
-    ([((*FIRST, "dormant"), "standby")], "it is dormant (standby)"),
     (
         [
             ((*FIRST, "secure"), False),

@@ -1,0 +1,70 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dormant pairs: a standby that refuses its port, a client that does not run now; private to this collection.
+
+What sleeps cannot be dialled, so its gates judge by the settings that read back and the material that is loaded. That
+suffices to go on, and not to take plaintext away: before that a TLS session was seen once, or a drill has a name.
+"""
+
+from __future__ import annotations
+
+from ._entities import Instance, Pair
+from ._scene import Scene
+
+REFUSED = "connection_refused"
+
+
+def is_asleep(scene: Scene, pair: Pair) -> bool:
+    """Return whether the pair's server is a standby at whose ports nobody listens.
+
+    Where its component has other members one of them has to answer this client: if none does, that is no standby but an
+    outage.
+    """
+    if pair.connection.dormant != "standby":
+        return False
+    if (scene.clear(pair).kind, scene.tls(pair).kind) != (REFUSED, REFUSED):
+        return False
+    members = [
+        other
+        for other in scene.model.pairs_of_client(pair.client.name)
+        if other.server.component == pair.server.component
+        and other.listener.name == pair.listener.name
+        and other.server != pair.server
+    ]
+    return not members or any(_answers(scene, other) for other in members)
+
+
+def _answers(scene: Scene, pair: Pair) -> bool:
+    return scene.clear(pair).outcome == "clear" or scene.tls(pair).outcome == "tls"
+
+
+def may_rest(scene: Scene, instance: Instance) -> bool:
+    """Return whether no process of the instance has to run, for all that it does is dormant."""
+    pairs = scene.pairs_at(instance)
+    return bool(pairs) and all(pair.connection.dormant for pair in pairs)
+
+
+def is_resting(scene: Scene, instance: Instance) -> bool:
+    """Return whether the instance does not run now, and need not: what is installed it reads when it is started."""
+    seen = scene.seen(instance)
+    if seen.process.pids or "process" in seen.unreadable or not scene.kinds[instance.name].process:
+        return False
+    return may_rest(scene, instance)
+
+
+def why_unexercised(scene: Scene, pair: Pair, *, live: bool) -> str:
+    """Return why nobody knows that a dormant pair works over TLS; empty if somebody does, or if it is not dormant.
+
+    Args:
+        scene: what is known.
+        pair: the pair.
+        live: whether a TLS session of it is seen now.
+    """
+    connection = pair.connection
+    if not connection.dormant or connection.drill or live or pair.id in scene.exercised:
+        return ""
+    return "%s is dormant (%s): no TLS session of it was seen so far, and no drill is named" % (
+        pair.id,
+        connection.dormant,
+    )
