@@ -14,6 +14,7 @@ from ..module_utils._core._evidence import Evidence
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import MOVES_TO, STAGES, rank
 from ..module_utils._core._survey import BACK, Ask, Survey
+from ..module_utils._core._window import allowed_until
 
 #: Days for which the peers of a clear listener are collected before it is enforced, in seconds (design: 7 days).
 SOAK: t.Final = 7 * 86400
@@ -107,21 +108,14 @@ def _is_named(part: str, pair: t.Any) -> bool:
     )
 
 
-#: Variables of what is not built yet, and what to do meanwhile.
-_NOT_BUILT: t.Final = {
-    "tls_window": "start the run in the window, and leave it out",
-}
-
-
-def read_ask(task_vars: Variables, *, goal: str, model: Model) -> Ask:
+def read_ask(task_vars: Variables, *, goal: str, model: Model, now: float) -> Ask:
     """Return what was asked for: scope (all pairs, where none is named), stage to stop at, hosts, watch and soak.
 
+    ``now`` is this moment, from which ``tls_window`` counts.
+
     Raises:
-        TlsError: a variable that is not what it has to be, or that nothing acts on yet.
+        TlsError: a variable that is not what it has to be.
     """
-    for name, instead in _NOT_BUILT.items():
-        if task_vars.get(name):
-            raise TlsError("%s is not built yet; %s" % (name, instead))
     if goal in (*ACTING, "verify") and not looks_at_hosts(task_vars):
         raise TlsError("tls_observe=false plans from the ledger alone; a %s has to look: leave it out" % goal)
     if goal == "rollback" and not task_vars.get("tls_scope"):
@@ -138,6 +132,7 @@ def read_ask(task_vars: Variables, *, goal: str, model: Model) -> Ask:
         hosts=allowed_hosts(task_vars),
         watch=_seconds(task_vars, "tls_watch", WATCH),
         soak=_seconds(task_vars, "tls_soak", SOAK),
+        window=allowed_until(str(task_vars["tls_window"]), now=now) if task_vars.get("tls_window") else 0.0,
         by_wave=named is None,
         back=stages_back(task_vars.get("tls_take_back")) if goal == "rollback" else BACK,
     )

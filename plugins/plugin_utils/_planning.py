@@ -77,6 +77,7 @@ class Decision:
     facts: Json
     papers: Papers = Papers()
     ledger_lost: int = 0
+    now: float = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -94,7 +95,7 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
     refuse_partial_runs(task_vars, strategy=strategy)
     fleet = read_fleet(task_vars, render=render)
     refuse_bad_place(fleet.paths, inventory_directory=fleet.inventory_directory)
-    ask = read_ask(task_vars, goal=goal, model=fleet.model)
+    ask = read_ask(task_vars, goal=goal, model=fleet.model, now=fleet.now)
     approved_digest(task_vars.get("tls_approved_plan"))
     observed = _with_neighbours(fleet, ask.scope)
     looking = goal != "report" and looks_at_hosts(task_vars)
@@ -191,7 +192,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     }
     carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
-    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, papers, lost)
+    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, papers, lost, fleet.now)
 
 
 def _has_lost_its_ledger(fleet: Fleet, plan: Plan) -> int:

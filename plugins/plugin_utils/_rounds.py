@@ -181,7 +181,7 @@ def _watch_first(standing: Standing, number: int, watched: t.Mapping[str, t.Any]
             plan.see(server)
             plan.watch(server, listener)
         return plan.requests(watch=standing.ask.watch)
-    before = Before(scene, standing.ask, this, standing.progress.down)
+    before = _before(standing, this, {})
     for step in this.steps:
         hold = may_start(before, step) if step.stage == "demand" and step.target not in watched else None
         if hold is not None and hold.evidence.fault == "unexercised":
@@ -203,8 +203,13 @@ def _closing(standing: Standing, rounds: t.Iterable[Round]) -> list[tuple[Instan
 def _is_worth_watching(standing: Standing, this: Round) -> bool:
     """Return whether strangers are all that could still hold a step of the round back."""
     quiet = {listener_id(step.instance, name): SeenWatch() for step in this.steps for name in step.of}
-    before = Before(standing.scene, standing.ask, this, standing.progress.down, quiet)
+    before = _before(standing, this, quiet)
     return any(may_start(before, step) is None for step in this.steps)
+
+
+def _before(standing: Standing, this: Round, watched: t.Mapping[str, SeenWatch]) -> Before:
+    down, now = standing.progress.down, float(standing.fleet.now)
+    return Before(standing.scene, standing.ask, this, down, watched, now)
 
 
 def _choose(
@@ -212,7 +217,7 @@ def _choose(
 ) -> tuple[tuple[Step, ...], dict[str, Hold]]:
     """Return the steps of the round that may start, and what holds the pairs of the others."""
     peers = {name: parse_watch(row) for name, row in watched.items()}
-    before = Before(standing.scene, standing.ask, this, standing.progress.down, peers)
+    before = _before(standing, this, peers)
     held = {step: may_start(before, step) for step in this.steps}
     holds = {
         pair.id: hold.for_pair(pair) for step, hold in held.items() if hold for pair in _pairs(standing.scene, step)

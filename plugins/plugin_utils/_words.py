@@ -9,10 +9,10 @@ import collections
 import typing as t
 
 from ..module_utils._core._hold import Hold
-from ..module_utils._core._kind import InstanceKind
 from ..module_utils._core._stages import MOVES_TO
 from ..module_utils._core._steps import Round
 from ..module_utils._core._survey import View
+from ..module_utils._core._window import moves_a_cluster, why_not_now
 from ._firewall import needed_flows
 from ._planning import Decision
 from ._relay import ByHost, Json, OpenRound
@@ -46,7 +46,7 @@ def plan_lines(decision: Decision) -> list[str]:
     ):
         lines += ["  %s: %s" % (what, row) for row in _some(rows)] + _rest(rows)
     for number, this in enumerate(plan.rounds, start=1):
-        lines += _round_of_plan(number, len(plan.rounds), this, kinds=decision.scene.kinds)
+        lines += _round_of_plan(number, len(plan.rounds), this, decision)
     lines += _firewall_lines(decision)
     lines += held_lines(plan.views)
     if decision.is_empty:
@@ -122,14 +122,25 @@ def _pair_row(view: View) -> tuple[str, ...]:
     return (view.pair.id, view.pair.mode, "wave %d" % view.pair.wave, "%s -> %s" % (view.stage, view.goal))
 
 
-def _round_of_plan(number: int, total: int, this: Round, *, kinds: t.Mapping[str, InstanceKind]) -> list[str]:
-    """Return a round with its steps, and whom it interrupts for how long."""
+def _round_of_plan(number: int, total: int, this: Round, decision: Decision) -> list[str]:
+    """Return a round with its steps, whom it interrupts for how long, and which of that has to wait for a window."""
+    scene, kinds = decision.scene, decision.scene.kinds
     seconds = {name: kinds[name].interruption for name in sorted({step.instance.name for step in this.steps})}
     cut = ["%s for up to %g s" % (name, most) for name, most in seconds.items() if most]
     head = "  round %d of %d: %s%s" % (number, total, this.phase, ", all together" if this.together else "")
     rows = [(step.target, step.reason) for step in this.steps]
     said = "; interrupts %s" % ", ".join(_few(cut)) if cut else ""
-    return [head + said, *columns(_some(rows), indent=4), *_rest(rows, indent=4)]
+    if moves_a_cluster(scene, this):
+        clusters = sorted({step.instance.component for step in this.steps if step.stage == "enforce"})
+        said += "; the whole cluster %s at once" % ", ".join(clusters)
+    held = [(s, why_not_now(scene, this, s, now=decision.now, until=decision.ask.window)) for s in this.steps]
+    waits = ["%s waits: %s" % (step.target, hold.evidence.seen) for step, hold in held if hold]
+    return [
+        head + said,
+        *columns(_some(rows), indent=4),
+        *_rest(rows, indent=4),
+        *["    " + row for row in _some(waits)],
+    ]
 
 
 def held_lines(views: t.Sequence[View]) -> list[str]:

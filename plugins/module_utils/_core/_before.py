@@ -22,7 +22,8 @@ from ._sessions import presented_by, sessions_of
 from ._stages import GATES, lost_host, rank, step_name, unreachable
 from ._steps import Round, Step
 from ._strangers import Watched, strangers
-from ._survey import Ask, Survey
+from ._survey import Ask, Survey, unit_of
+from ._window import why_not_now
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Before:
         this: the round.
         down: instances that are not to be relied on.
         watched: what the watch of clear listeners saw.
+        now: this moment, in seconds since 1970.
     """
 
     scene: Scene
@@ -42,6 +44,7 @@ class Before:
     this: Round
     down: t.Collection[str] = ()
     watched: Watched = field(default_factory=dict)
+    now: float = 0.0
 
 
 def may_start(before: Before, step: Step) -> Hold | None:
@@ -55,7 +58,8 @@ def may_start(before: Before, step: Step) -> Hold | None:
         return waiting("reach", expected, seen, todo="see to %s, and run again" % member)
     if scene.check_mode:
         return None
-    return (_BACK if step.reverse else _START)[step.stage](before, step)
+    held = (_BACK if step.reverse else _START)[step.stage](before, step)
+    return held or why_not_now(scene, before.this, step, now=before.now, until=before.ask.window)
 
 
 def _is_member(name: str, instance: Instance) -> bool:
@@ -109,6 +113,10 @@ def _dialled(scene: Scene, step: Step) -> list[Pair]:
 
 def _start_demand(before: Before, step: Step) -> Hold | None:
     survey = Survey(before.scene, before.ask)
+    for pair in _of_cluster(before.scene, step):
+        held = _not_switched(survey, pair)
+        if held:
+            return held
     for pair in _clients(before.scene, step):
         held = _not_switched(survey, pair) or _not_presenting(before.scene, pair)
         if held and held.evidence.fault == "unexercised" and step.target in before.watched:
@@ -125,6 +133,10 @@ def _start_enforce(before: Before, step: Step) -> Hold | None:
         held = next((each for each in (_not_in_the_flip(before, pair) for pair in clients) if each), None)
         return held or strangers(scene, step.instance, step.of, before.watched)
     survey = Survey(scene, before.ask)
+    for pair in _of_cluster(scene, step):
+        held = _not_switched(survey, pair)
+        if held:
+            return held
     for pair in clients:
         held = _not_switched(survey, pair)
         if held:
@@ -167,7 +179,7 @@ def _not_switched(survey: Survey, pair: Pair) -> Hold | None:
 
 
 def _not_presenting(scene: Scene, pair: Pair) -> Hold | None:
-    """Return that the client was not seen presenting a certificate, if it was not; a standby is asked at its failover."""
+    """Return that the client was not seen presenting a certificate, if so; a standby that sleeps is not asked."""
     if is_asleep(scene, pair):
         return None
     expected = "%s presents a certificate that %s accepts" % (pair.client.name, pair.server.name)
@@ -258,6 +270,13 @@ _BACK: t.Final[t.Mapping[str, t.Callable[[Before, Step], Hold | None]]] = {
     "demand": lambda before, step: None,
     "enforce": lambda before, step: None,
 }
+
+
+def _of_cluster(scene: Scene, step: Step) -> list[Pair]:
+    """Return the pairs of other members of the step's cluster: none is closed before all have got there."""
+    return [
+        pair for name in step.of for pair in unit_of(scene.model, step.instance, name) if pair.server != step.instance
+    ]
 
 
 def _clients(scene: Scene, step: Step) -> list[Pair]:

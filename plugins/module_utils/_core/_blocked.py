@@ -47,12 +47,6 @@ def _decided(entry: Entry) -> str | None:
     return "%s decided until %s not to protect it: %s" % (connection.approver, connection.until, connection.reason)
 
 
-def _link(entry: Entry) -> str | None:
-    if not entry.connection.link:
-        return None
-    return "it is a cluster link of %s, and moving one as a unit is not built yet" % entry.client.name
-
-
 def _unmanaged(entry: Entry) -> str | None:
     for component in (entry.client, entry.server):
         if not component.managed:
@@ -70,13 +64,6 @@ def _profile(entry: Entry) -> str | None:
     if entry.listener.profile == "intermediate":
         return None
     return "profile %s of its listener is not built yet; only intermediate is" % entry.listener.profile
-
-
-def _window(entry: Entry) -> str | None:
-    for component in (entry.client, entry.server):
-        if component.window:
-            return "%s has the window %s, and waiting for one is not built yet" % (component.name, component.window)
-    return None
 
 
 def _identity(entry: Entry) -> str | None:
@@ -109,10 +96,8 @@ RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _decided,
     _unmanaged,
     _through,
-    _link,
     _transport,
     _profile,
-    _window,
     _identity,
     _several_identities,
 )

@@ -32,6 +32,7 @@ Fault = t.Literal[
     "unreachable",
     "unseen",
     "unverified",
+    "window",
 ]
 
 
@@ -77,6 +78,7 @@ RULES: t.Final[t.Mapping[str, Rule]] = {
     "unreachable": Rule("mend what it says, and run again", hopeless=True),
     "unseen": Rule("make it visible to Ansible on that host", hopeless=False),
     "unverified": Rule("make the client verify its servers"),
+    "window": Rule("run again when the window is open", waits=True),
 }
 
 

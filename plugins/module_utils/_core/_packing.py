@@ -41,16 +41,29 @@ def _apart(scene: Scene, steps: t.Sequence[Step], phase: str) -> list[Round]:
 
 
 def _flips(scene: Scene, steps: t.Sequence[Step]) -> tuple[list[Round], list[Step]]:
-    """Return a round for each listener that flips, its server's step and its clients', and the steps that are left."""
+    """Return a round for each listener that flips, its server's step and its clients', and the steps that are left.
+
+    Members of a cluster dial each other, so all of them are in one round.
+    """
     servers = [step for step in steps if step.stage == "enforce" and _can_only_flip(scene, step)]
     rounds = []
     left = [step for step in steps if step not in servers]
-    for server in servers:
-        moved = set(server.pairs)
+    for unit in _units(scene, servers):
+        moved = {name for server in unit for name in server.pairs}
         clients = [step for step in left if step.stage == "connect" and moved & set(step.pairs)]
         left = [step for step in left if step not in clients]
-        rounds.append(_round(scene, "flip", [server, *clients], together=True))
+        rounds.append(_round(scene, "flip", [*unit, *clients], together=True))
     return rounds, left
+
+
+def _units(scene: Scene, servers: t.Sequence[Step]) -> list[list[Step]]:
+    """Return the servers' steps that move at one moment: each alone, and those of a cluster's listener together."""
+    units: dict[tuple[str, ...], list[Step]] = {}
+    for step in servers:
+        linked = any(scene.model.pair(name).link for name in step.pairs)
+        key = (step.instance.component, step.id) if linked else (step.instance.name, step.id)
+        units.setdefault(key, []).append(step)
+    return list(units.values())
 
 
 def _can_only_flip(scene: Scene, step: Step) -> bool:

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._dormant import why_unexercised
-from ._entities import Instance, Pair
+from ._entities import Instance, Model, Pair
 from ._evidence import Evidence, fails
 from ._holding import material_fault
 from ._scene import Scene, setting
@@ -31,6 +31,7 @@ class Ask:
         hosts: the hosts that may be changed; None means all.
         watch: seconds that a clear listener is watched before enforcement.
         soak: seconds for which its peers should have been collected.
+        window: the moment until which interruptions are allowed in this run, whatever windows say; 0 for none.
         by_wave: whether the scope is that of waves, so that what is outside waits for its own.
         back: the stages of the steps that a rollback takes back.
     """
@@ -40,6 +41,7 @@ class Ask:
     hosts: frozenset[str] | None = None
     watch: float = 5.0
     soak: float = 0.0
+    window: float = 0.0
     by_wave: bool = True
     back: tuple[str, ...] = BACK
 
@@ -190,7 +192,7 @@ class Survey:
     def _why_late(self, pair: Pair) -> Evidence | None:
         """Return which other client of the listener has to come first; None if none has."""
         ask, expected = self.ask, "%s may be closed to plaintext" % pair.server.name
-        for other in self.scene.model.pairs_of_listener(pair.server.name, pair.listener.name):
+        for other in unit_of(self.scene.model, pair.server, pair.listener.name):
             if other.blocked:
                 seen = "%s is blocked: %s" % (other.id, other.blocked)
                 return fails("enforced", expected, seen, "held", todo="see to it first; its listener stays open for it")
@@ -240,6 +242,19 @@ def why_step(scene: Scene, stage: str, pair: Pair, loading: t.Collection[str] = 
 def drifted(scene: Scene, pair: Pair, stage: str) -> bool:
     """Return whether a pair that stands at a stage had got further, without anybody going back."""
     return rank(stage) < rank(reached(scene, pair))
+
+
+def unit_of(model: Model, server: Instance, listener: str) -> list[Pair]:
+    """Return the pairs that have to be on TLS before a listener is closed.
+
+    That are its own, and those of its cluster: members go as a unit, so none is closed before all have got there.
+    """
+    own = model.pairs_of_listener(server.name, listener)
+    if not any(pair.link for pair in own):
+        return list(own)
+    members = [each for each in model.instances_of(server.component) if each != server]
+    others = (pair for each in members for pair in model.pairs_of_listener(each.name, listener) if pair.link)
+    return [*own, *others]
 
 
 def instances_of(pairs: t.Iterable[Pair]) -> list[Instance]:

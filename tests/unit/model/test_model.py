@@ -359,7 +359,6 @@ BLOCKED = [
     ),
     ([((*LISTENER, "transport"), "udp")], "its listener uses udp"),
     ([((*LISTENER, "profile"), "fips")], "profile fips of its listener"),
-    ([((*ROUTER, "window"), "sat,sun 22:00-04:00")], "router has the window sat,sun 22:00-04:00"),
     (
         [((*ROUTER, "identities"), ["web"]), (("identities", "web"), {"issuer": "requested"})],
         "identity web is issued by others",
@@ -403,7 +402,6 @@ def test_a_link_excludes_self():
         "confserv@cfg1->confserv.default@cfg2",
         "confserv@cfg2->confserv.default@cfg1",
     ]
-    assert links[0].blocked.startswith("it is a cluster link")
 
 
 def test_a_component_that_is_not_ours_is_dialled_at_its_first_address():
