@@ -77,6 +77,7 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
                 "status": view.status,
                 "waits": view.why.seen if view.why else None,
                 "dial": view.pair.dial,
+                "limits": dict(decision.scene.agreement(view.pair).reasons) if view.status == "due" else {},
                 "owner": decision.scene.model.components[view.pair.server.component].owner,
             }
             for view in plan.views

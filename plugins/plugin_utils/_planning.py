@@ -169,10 +169,9 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
     store, needing = _store_view(fleet, plan)
     work = plan if goal in ACTING else Plan(plan.views, ())
-    papers, lost = Papers(), _has_lost_its_ledger(fleet, plan)
-    if goal in ("plan", *ACTING):
-        content = plan_content(scene, ask, plan, store.changes, goal=goal)
-        papers = _settled(task_vars, fleet, scene, content, goal=goal, check_mode=check_mode)
+    lost = _lost_with_the_ledger(scene, plan)
+    content = plan_content(scene, ask, plan, store.changes, goal=goal) if goal in ("plan", *ACTING) else None
+    papers = _settled(task_vars, fleet, scene, content, goal=goal, check_mode=check_mode) if content else Papers()
     carried = {
         **before,
         "digest": papers.digest or None,
@@ -195,9 +194,9 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, papers, lost, fleet.now)
 
 
-def _has_lost_its_ledger(fleet: Fleet, plan: Plan) -> int:
+def _lost_with_the_ledger(scene: Scene, plan: Plan) -> int:
     """Return how many pairs hosts show beyond ``plain`` while the ledger knows of none at all."""
-    if Ledger(fleet.paths.ledger).pairs():
+    if scene.recorded:
         return 0
     return sum(rank(view.stage) > rank("plain") for view in plan.views)
 

@@ -9,6 +9,7 @@ import collections
 import typing as t
 
 from ..module_utils._core._hold import Hold
+from ..module_utils._core._profile import PROFILES
 from ..module_utils._core._stages import MOVES_TO
 from ..module_utils._core._steps import Round
 from ..module_utils._core._survey import View
@@ -47,6 +48,7 @@ def plan_lines(decision: Decision) -> list[str]:
         lines += ["  %s: %s" % (what, row) for row in _some(rows)] + _rest(rows)
     for number, this in enumerate(plan.rounds, start=1):
         lines += _round_of_plan(number, len(plan.rounds), this, decision)
+    lines += _limit_lines(decision)
     lines += _firewall_lines(decision)
     lines += held_lines(plan.views)
     if decision.is_empty:
@@ -80,6 +82,24 @@ def _back_lines(decision: Decision) -> list[str]:
         lines += ["  %s: %s" % (words, row) for row in _some(said)] + _rest(said)
     stuck = [(step.target, _seen(hold)) for step, hold in plan.stuck.items()]
     return lines + ["  cannot go back: %s, gate %s" % row for row in _some(stuck)] + _rest(stuck)
+
+
+def _limit_lines(decision: Decision) -> list[str]:
+    """Return what is left of their profile for connections whose ends are limited, with who took the rest away."""
+    found: dict[tuple[str, ...], None] = {}
+    for view in decision.plan.views:
+        pair = view.pair
+        if view.status != "due":
+            continue
+        agreed, listener = decision.scene.agreement(pair), pair.listener
+        why = list(dict.fromkeys(agreed.reasons.values()))
+        if PROFILES[listener.profile].weak:
+            why.append("%s decided until %s: %s" % (listener.approver, listener.until, listener.reason))
+        if why or listener.profile != "intermediate":
+            left = "%s, %d suites, key %s" % (" ".join(agreed.protocols), len(agreed.suites), agreed.key_type)
+            said = "of profile %s: %s%s" % (listener.profile, left, ", common name" if agreed.common_name else "")
+            found["limits: " + pair.connection.name, said, "because " + "; ".join(why) if why else ""] = None
+    return columns(_some(list(found)), indent=2) + _rest(list(found))
 
 
 def _firewall_lines(decision: Decision) -> list[str]:

@@ -60,12 +60,6 @@ def _transport(entry: Entry) -> str | None:
     return "its listener uses udp; DTLS and media are not covered, and moving it to TLS is not built yet"
 
 
-def _profile(entry: Entry) -> str | None:
-    if entry.listener.profile == "intermediate":
-        return None
-    return "profile %s of its listener is not built yet; only intermediate is" % entry.listener.profile
-
-
 def _identity(entry: Entry) -> str | None:
     for component, listener in ((entry.server, entry.listener), (entry.client, None)):
         for name in presented(component, listener):
@@ -97,7 +91,6 @@ RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _unmanaged,
     _through,
     _transport,
-    _profile,
     _identity,
     _several_identities,
 )

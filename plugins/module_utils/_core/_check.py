@@ -9,9 +9,10 @@ import difflib
 import typing as t
 from dataclasses import replace
 
-from ._entities import AuthoritySpec, Component, Connection, Host, IdentitySpec, instances_of
+from ._entities import AuthoritySpec, Component, Connection, Host, IdentitySpec, Listener, instances_of
 from ._fields import LONGEST_LEAF_DAYS
 from ._names import NameRefused, host_name, part_of_path, shown
+from ._profile import PROFILES
 from ._reader import MOST_HINTS, Reader
 
 
@@ -188,8 +189,20 @@ def _listeners(reader: Reader, entries: Entries, component: Component) -> None:
                 reader.note("%s.%s" % (where, field), "%d is the %s already" % (port, first))
         if listener.transport == "udp" and listener.secure_port is None:
             reader.note(where, "udp moves to a second listener over TLS: give secure_port")
+        _exception(reader, listener, where)
         if listener.identity:
             _identity_reference(reader, entries, listener.identity, where + ".identity", usage="server")
+
+
+def _exception(reader: Reader, listener: Listener, where: str) -> None:
+    """Check that a weak profile is somebody's decision that ends, and that nothing hints at one that was not taken."""
+    weak = PROFILES[listener.profile].weak
+    for field in ("reason", "approver", "until"):
+        given = getattr(listener, field) is not None
+        if weak and not given:
+            reader.note(where, "profile %s is an exception: it needs %s" % (listener.profile, field))
+        elif given and not weak:
+            reader.note("%s.%s" % (where, field), "it belongs to a weak profile, which is not there")
 
 
 def _identity_reference(reader: Reader, entries: Entries, name: str, where: str, *, usage: str = "") -> None:

@@ -58,7 +58,11 @@ _NO_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Listener:
-    """A named port of a component, perhaps with a second, secure port."""
+    """A named port of a component, perhaps with a second, secure port.
+
+    Attributes:
+        reason, approver, until: why it may have a weak profile, who said so, and until when.
+    """
 
     name: str
     port: int
@@ -69,6 +73,9 @@ class Listener:
     identity: str | None = None
     limits: Limits = _NO_LIMITS
     profile: str = "intermediate"
+    reason: str | None = None
+    approver: str | None = None
+    until: str | None = None
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,9 @@ LISTENER: t.Final[Table] = {
     "identity": Field(named(identity_name)),
     "limits": _LIMITS,
     "profile": Field(_known(PROFILES, "profile"), "intermediate"),
+    "reason": Field(text(500)),
+    "approver": Field(text(200)),
+    "until": Field(_date),
 }
 _DAYS = "(?:(?:mon|tue|wed|thu|fri|sat|sun)(?:,(?:mon|tue|wed|thu|fri|sat|sun))* )?"
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"

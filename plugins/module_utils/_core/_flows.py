@@ -63,7 +63,8 @@ def flows_of(
         port = pair.listener.secure_port
         if pair.blocked or port is None or pair.client.host == pair.server.host:
             continue
-        if kinds[pair.server.name].shape == "second_listener":
+        kind = kinds.get(pair.server.name)
+        if kind is None or kind.shape == "second_listener":  # one that is not ours says so by its secure port
             found.setdefault((pair.client.host, pair.server.host, pair.dial, port), []).append(pair)
     return tuple(
         Flow(

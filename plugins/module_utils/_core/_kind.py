@@ -14,10 +14,12 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ._entities import Limits
 from ._environment import LIBRARIES, TARGETS
 from ._errors import TlsError
 from ._masked import MASK, is_secret
 from ._model import ModelError, parse_limits
+from ._profile import PROFILES
 
 Shape = t.Literal["second_listener", "same_port", "flip"]
 SHAPES: t.Final = ("second_listener", "same_port", "flip")
@@ -50,6 +52,7 @@ CONTEXT: t.Final = frozenset(
         "keystore",
         "keystore_password_file",
         "truststore",
+        *PROFILES["intermediate"].words(),
     ]
 )
 
@@ -133,7 +136,7 @@ class InstanceKind:
     edits: str = "tasks"
     process: t.Mapping[str, t.Any] = field(default_factory=dict)
     interruption: float = 0.0
-    limits: t.Mapping[str, t.Any] = field(default_factory=dict)
+    limited: Limits = field(default_factory=Limits)
     environment: t.Mapping[str, t.Any] = field(default_factory=dict)
     sessions: t.Mapping[str, t.Any] = field(default_factory=dict)
     reads: t.Mapping[str, tuple[t.Mapping[str, t.Any], ...]] = field(default_factory=dict)
@@ -235,7 +238,6 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         _check_choice(entry, FORMATS, what="formats", where=where)
     reads = {stage: _rows(fields["reads"].get(stage), stage=stage, where=where) for stage in READ_STAGES}
     _check_environment(fields["environment"], where=where)
-    _check_limits(fields["limits"], where=where)
     return InstanceKind(
         kind=kind.name,
         role=kind.role,
@@ -250,7 +252,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         edits=fields["edits"],
         process=fields["process"],
         interruption=float(fields["interruption"]),
-        limits=fields["limits"],
+        limited=_limits(fields["limits"], where=where),
         environment=fields["environment"],
         sessions=fields["sessions"],
         reads=reads,
@@ -340,9 +342,9 @@ def _check_environment(asked: t.Mapping[str, t.Any], *, where: str) -> None:
         _check_choice(library, libraries, what="environment.libraries", where=where)
 
 
-def _check_limits(limits: t.Mapping[str, t.Any], *, where: str) -> None:
+def _limits(limits: t.Mapping[str, t.Any], *, where: str) -> Limits:
     try:
-        parse_limits(limits, "limits")
+        return parse_limits(limits, "limits")
     except ModelError as error:
         raise KindError("%s: %s" % (where, "; ".join(str(error).splitlines()))) from error
 

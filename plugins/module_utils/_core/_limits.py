@@ -65,17 +65,11 @@ def agree(ends: t.Iterable[tuple[str, Limits]], *, profile: str = "intermediate"
     Raises:
         NothingInCommon: nothing is left in one respect; the sentence names who took what away.
     """
-    limited = [(who, limits) for who, limits in ends if limits != _UNLIMITED]
-    return _agreed(limited, profile) if limited else _whole(profile)
+    return _agreed(tuple((who, limits) for who, limits in ends if limits != _UNLIMITED), profile)
 
 
-@functools.lru_cache(maxsize=None)
-def _whole(profile: str) -> Agreement:
-    """Return what ends without limits agree on, as most do."""
-    return _agreed((), profile)
-
-
-def _agreed(ends: t.Iterable[tuple[str, Limits]], profile: str) -> Agreement:
+@functools.lru_cache(maxsize=None)  # most ends have no limits, and those that have are few different ones
+def _agreed(ends: tuple[tuple[str, Limits], ...], profile: str) -> Agreement:
     start = PROFILES[profile]
     left = {
         "protocols": start.protocols,

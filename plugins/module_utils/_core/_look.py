@@ -149,9 +149,11 @@ class LookPlan:
         protocol = listener.protocol if scene.shape(pair) == "same_port" else "tls"
         own = next((each for each in scene.addresses.get(pair.client.host, ()) if is_ip_address(each)), None)
         common = {"address": pair.dial, "name": pair.dial, "prefer_source": own, "timeout": PROBE_TIMEOUT}
-        paths = scene.paths(pair.client)
+        paths, known = scene.paths(pair.client), scene.known(pair)
         yield {
             **common,
+            **({"protocols": list(known.protocols)} if known.protocols else {}),
+            **({"ciphers": known.ciphers} if known.ciphers else {}),
             "id": tls_probe(pair),
             "tls": True,
             "protocol": protocol,

@@ -38,6 +38,7 @@ def plan_content(scene: Scene, ask: Ask, plan: Plan, store: t.Iterable[Signing],
         "version": VERSION,
         "goal": "rollout" if goal == "plan" else goal,
         "until": ask.until,
+        "takes_back": list(ask.back) if goal == "rollback" else [],
         "pairs": {view.pair.id: {"from": view.stage, "to": view.goal} for view in plan.views if view.status == "due"},
         "store": {
             change.target: {"why": _why_signed(change), "after": change.after}
@@ -138,7 +139,8 @@ def refuse_other_plan(approved: Content, found: Content, *, begun: bool) -> None
 
 def _pieces(content: Content) -> dict[str, str]:
     """Return what a plan does, piece by piece: how a message calls it, and all that is said of it."""
-    pieces = {"goal %s until %s" % (content["goal"], content["until"]): ""}
+    how_far = ", ".join(content["takes_back"]) or "until %s" % content["until"]
+    pieces = {"goal %s %s" % (content["goal"], how_far): ""}
     for what, lead in (("pairs", "pair "), ("store", ""), ("material", "material "), ("environment", "environment ")):
         pieces.update((lead + name, json.dumps(said, sort_keys=True)) for name, said in content[what].items())
     for this in content["rounds"]:
@@ -148,7 +150,7 @@ def _pieces(content: Content) -> dict[str, str]:
 
 def _is_rest(found: Content, *, of: Content) -> bool:
     """Return whether a plan does nothing but what is left of another, and loads what a run that was cut off left."""
-    if any(found[name] != of[name] for name in ("goal", "until")):
+    if any(found[name] != of[name] for name in ("goal", "until", "takes_back")):
         return False
     if any(found[what].keys() - of[what].keys() for what in ("pairs", "store", "material", "environment")):
         return False

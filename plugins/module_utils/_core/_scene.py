@@ -12,8 +12,10 @@ from functools import cached_property
 from ._entities import CLIENT_STAGES, Instance, Listener, Model, Pair
 from ._flows import Flow, flows_of
 from ._kind import InstanceKind, KindError, Option, expand
+from ._limits import Agreement
 from ._names import is_ip_address
 from ._observed import NOT_DIALLED, UNSEEN, SeenHost, SeenInstance, SeenProbe
+from ._terms import Known, agreement, common, known_by, offer
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,16 @@ class Scene:
         named = (address for address in self.addresses.get(host, ()) if is_ip_address(address))
         return frozenset((*named, *self.host(host).addresses))
 
+    # limits
+
+    def agreement(self, pair: Pair) -> Agreement:
+        """Return what both ends of the pair can do together, and who took the rest away."""
+        return agreement(self.model, self.kinds, pair)
+
+    def known(self, pair: Pair) -> Known:
+        """Return what the pair's client knows, as a handshake can be held to it."""
+        return known_by(self.model, self.kinds, pair.client)
+
     # the words of options
 
     def paths(self, instance: Instance) -> dict[str, str]:
@@ -159,6 +171,7 @@ class Scene:
             "port": listener.port,
             "secure_port": listener.port if same else listener.secure_port,
             "address": self.address(instance.host),
+            **offer(self.model, self.kinds, instance, listener),
         }
 
     def pair_words(self, pair: Pair) -> dict[str, t.Any]:
@@ -174,6 +187,7 @@ class Scene:
             "server_host": pair.server.host,
             "dial": pair.dial,
             "address": self.address(pair.client.host),
+            **common(self.model, self.kinds, pair),
         }
 
     def options(self, stage: str, pair: Pair) -> tuple[Option, ...]:

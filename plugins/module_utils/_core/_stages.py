@@ -196,7 +196,9 @@ def _misread_key(scene: Scene, instance: Instance) -> str:
 
 
 def _permissive(scene: Scene, pair: Pair) -> Evidence:
-    expected = "a verified handshake with %s from %s" % (pair.dial, pair.client.host)
+    known = scene.known(pair).words
+    limited = ", which knows %s" % known if known else ""
+    expected = "a verified handshake with %s from %s%s" % (pair.dial, pair.client.host, limited)
     fault = _not_set(scene, "permit", pair, expected) or _unfinished(scene, "permit", pair, expected)
     if fault is not None:
         return fault

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ._entities import IdentitySpec, Instance, Limits, Model, Pair
+from ._entities import IdentitySpec, Instance, Model, Pair
 from ._errors import TlsError
 from ._kind import InstanceKind
-from ._limits import Agreement, NothingInCommon, agree, agree_on_key
+from ._limits import Agreement, agree_on_key
 from ._material import WantedAuthority, WantedIdentity, identity_target
 from ._names import NameRefused, dns_name
 from ._scene import Wanted
+from ._terms import agreement
 
 
 class Wishes:
@@ -31,7 +32,6 @@ class Wishes:
         self._addresses = addresses
         self._serving: dict[str, list[Pair]] = {}
         self._calling: dict[str, list[Pair]] = {}
-        self._agreed: dict[str, Agreement] = {}
         self._identities: dict[tuple[Instance, ...], WantedIdentity] = {}
         for pair in model.pairs:
             if not pair.blocked:
@@ -89,24 +89,22 @@ class Wishes:
 
     def agreement(self, pair: Pair) -> Agreement:
         """Return what both ends of the pair can do together."""
-        if pair.id not in self._agreed:
-            self._agreed[pair.id] = self._agree(pair)
-        return self._agreed[pair.id]
+        return agreement(self._model, self._kinds, pair)
 
-    def _agree(self, pair: Pair) -> Agreement:
-        components = self._model.components
-        ends = [
-            ("component %s" % pair.client.component, components[pair.client.component].limits),
-            ("component %s" % pair.server.component, components[pair.server.component].limits),
-            ("listener %s.%s" % (pair.server.component, pair.listener.name), pair.listener.limits),
-        ]
-        for end in (pair.client, pair.server):
-            kind = self._kinds[end.name]
-            ends.append(("kind %s" % kind.kind, _limits(kind.limits)))
-        try:
-            return agree(ends, profile=pair.listener.profile)
-        except NothingInCommon as error:
-            raise TlsError("%s: %s" % (pair.id, error)) from error
+    def formats_of(self, instance: Instance) -> tuple[str, ...]:
+        """Return the formats that the instance is given: PEM, and those of its kind that its component reads.
+
+        Raises:
+            TlsError: its component reads none of them.
+        """
+        kind, able = self._kinds[instance.name], self._model.components[instance.component].limits.formats
+        kept = [form for form in kind.formats if able is None or form in able]
+        if kind.formats and not kept:
+            raise TlsError(
+                "%s: its kind %s reads %s, and component %s is limited to %s; name another kind, or correct limits"
+                % (instance.name, kind.kind, ", ".join(kind.formats), instance.component, ", ".join(able or ()))
+            )
+        return tuple(sorted({"pem", *kept}))
 
     def wanted(
         self,
@@ -132,7 +130,7 @@ class Wishes:
             certificate=certificates.get(identity) if identity else None,
             authorities=authorities,
             trust=tuple(sorted(trust)) if all(roots.get(name) for name in authorities) else None,
-            formats=tuple(sorted({"pem", *self._kinds[instance.name].formats})),
+            formats=self.formats_of(instance),
             due=due.get(identity_target(identity), "") if identity else "",
         )
 
@@ -159,7 +157,7 @@ class Wishes:
             key_type=agree_on_key(agreements),
             days=authority.leaf_days,
             days_reason=authority.days_reason,
-            formats=tuple({form for holder in holders for form in self._kinds[holder.name].formats}),
+            formats=tuple({form for holder in holders for form in self.formats_of(holder)}),
             common_name=any(agreement.common_name for _unused, agreement in agreements),
         )
 
@@ -178,16 +176,3 @@ class Wishes:
             if not names:
                 raise
         return names
-
-
-def _limits(declared: t.Mapping[str, t.Any]) -> Limits:
-    def several(name: str) -> tuple[str, ...] | None:
-        return tuple(declared[name]) if name in declared else None
-
-    return Limits(
-        protocols=several("protocols"),
-        key_types=several("key_types"),
-        suites=several("suites"),
-        formats=several("formats"),
-        common_name=bool(declared.get("common_name", False)),
-    )

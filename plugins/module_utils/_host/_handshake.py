@@ -105,6 +105,7 @@ class Probe:
         foreign: certificate and key as text, of an authority that the endpoint should not trust, to try as well.
         timeout: seconds for the look, and again for the further looks that it leads to.
         ciphers: OpenSSL's list of ciphers for TLS 1.2.
+        protocols: the versions that the client knows, of TLS 1.2 and 1.3; empty for both.
         old_protocols: also ask whether versions before TLS 1.2 are accepted.
         demand: also ask whether a client without a certificate is refused.
         login: as whom a clear look introduces itself.
@@ -125,6 +126,7 @@ class Probe:
     foreign: tuple[str, str] | None = None
     timeout: float = 5.0
     ciphers: str | None = None
+    protocols: tuple[str, ...] = ()
     old_protocols: bool = False
     demand: bool = False
     login: Login = NOBODY
@@ -166,11 +168,19 @@ def parse_probe(request: t.Mapping[str, t.Any]) -> Probe:
         foreign=(foreign["certificate"], foreign["key"]) if foreign else None,
         timeout=timeout,
         ciphers=request.get("ciphers") or None,
+        protocols=_versions(request),
         old_protocols=bool(request.get("old_protocols")),
         demand=bool(request.get("demand")),
         login=Login(user=str(request.get("user") or "postgres"), database=str(request.get("database") or "postgres")),
         patience=min(float(patience), timeout) if patience else PATIENCE,
     )
+
+
+def _versions(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    wrong = sorted(set(request.get("protocols") or ()) - set(_LADDER))
+    if wrong:
+        raise ProbeRefused("probe %r: protocols has %r; it has %s" % (request.get("id"), wrong[0], ", ".join(_LADDER)))
+    return tuple(sorted(request.get("protocols") or ()))
 
 
 def look(probes: t.Sequence[Probe], *, threads: int = THREADS) -> dict[str, dict[str, t.Any]]:
@@ -301,6 +311,8 @@ class Look:
         """Return how to take part, without the files that cannot be used, and what is wrong with those."""
         probe, flaws = self.probe, []
         stance = Stance(ciphers=probe.ciphers)
+        if probe.protocols:
+            stance = replace(stance, minimum=probe.protocols[0], maximum=probe.protocols[-1])
         for wanted in (
             {"trust": probe.trust} if probe.trust else {},
             {"certificate": probe.certificate, "key": probe.key} if probe.certificate else {},

@@ -56,14 +56,15 @@ class Stance:
         certificate: file of the certificate that it presents if asked, with its chain; None to present none.
         key: file of the certificate's private key; None if it lies in the same file.
         ciphers: OpenSSL's list of ciphers for TLS 1.2; None for OpenSSL's default.
-        maximum: highest protocol version to offer.
+        minimum, maximum: lowest and highest protocol version to offer.
     """
 
     trust: str | None = None
     certificate: str | None = None
     key: str | None = None
     ciphers: str | None = None
-    maximum: Maximum = "TLSv1.3"
+    minimum: str = "TLSv1.2"
+    maximum: str = "TLSv1.3"
 
 
 @dataclass
@@ -124,7 +125,7 @@ def make_context(stance: Stance) -> ssl.SSLContext:
         LookFailed: a file of the stance cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if stance.minimum == "TLSv1.3" else ssl.TLSVersion.TLSv1_2
     context.maximum_version = ssl.TLSVersion.TLSv1_2 if stance.maximum == "TLSv1.2" else ssl.TLSVersion.TLSv1_3
     context.hostname_checks_common_name = False
     if stance.trust is None:

@@ -34,6 +34,10 @@ def server_context(listener: Listener) -> ssl.SSLContext:
         SettingsError: a file of it cannot be used.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER)
+    if listener.minimum_protocol == "TLSv1.3":
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if listener.ciphers:
+        context.set_ciphers(listener.ciphers)
     _present(context, listener.certificate, listener.key, where="listener.%s" % listener.name)
     if listener.verify_client != "no":
         _trust(context, listener.trust, where="listener.%s" % listener.name)

@@ -46,6 +46,8 @@ class Listener:
     verify_client: str
     broken: bool
     transport: str = "tcp"
+    minimum_protocol: str = "TLSv1.2"
+    ciphers: str | None = None
 
     @property
     def speaks_tls(self) -> bool:
@@ -117,6 +119,7 @@ class Settings:
 _COMPONENT: t.Final = frozenset({"name", "host", "address", "log", "traffic", "pid_file", "sessions", "role"})
 _LISTENER: t.Final = frozenset(
     {"port", "tls_port", "protocol", "transport", "tls", "certificate", "key", "trust", "verify_client", "broken"}
+    | {"minimum_protocol", "ciphers"}
 )
 _PEER: t.Final = frozenset(
     {"id", "address", "port", "mode", "protocol", "transport", "tls", "verify", "name", "trust", "foreign_trust"}
@@ -202,6 +205,8 @@ def _listener(name: str, section: _Section) -> Listener:
         verify_client=section.choice("verify_client", VERIFY_MODES, "no"),
         broken=section.flag("broken", default=False),
         transport=section.choice("transport", TRANSPORTS, "tcp"),
+        minimum_protocol=section.choice("minimum_protocol", ("TLSv1.2", "TLSv1.3"), "TLSv1.2"),
+        ciphers=section.get("ciphers"),
     )
     if listener.port is None and listener.tls_port is None:
         raise section.error("port", "is missing, and so is tls_port")

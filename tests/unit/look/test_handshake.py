@@ -191,6 +191,27 @@ def test_a_server_that_has_only_tls_1_1_is_refused_and_told(serve, pki: Pki) -> 
     assert (seen["outcome"], seen["class"]) in (("alert", "old_protocol"), ("error", "old_protocol")), seen
 
 
+KNOWN = [
+    # what the client knows, what the server has, what comes of it
+    ({"protocols": ["TLSv1.2"]}, {}, ("tls", "TLSv1.2")),
+    ({"protocols": ["TLSv1.3"]}, {}, ("tls", "TLSv1.3")),
+    ({"protocols": ["TLSv1.2"]}, {"minimum": TLS13}, ("alert", None)),
+    ({"protocols": ["TLSv1.2"], "ciphers": "ECDHE-ECDSA-AES128-GCM-SHA256"}, {}, ("tls", "TLSv1.2")),
+    ({"protocols": ["TLSv1.2"], "ciphers": "ECDHE-RSA-AES128-GCM-SHA256"}, {}, ("alert", None)),
+]
+
+
+@pytest.mark.parametrize(("known", "options", "expected"), KNOWN)
+def test_a_look_knows_no_more_than_the_client_that_it_stands_for(serve, pki: Pki, known, options, expected) -> None:
+    seen = probe(serve(over_tls(pki.context(**options))), trust=pki.trust, **known)
+    assert (seen["outcome"], seen.get("protocol") if seen["outcome"] == "tls" else None) == expected, seen
+
+
+def test_a_version_that_no_look_has_is_refused() -> None:
+    with pytest.raises(ProbeRefused, match=r"protocols has 'TLSv1'; it has TLSv1\.2, TLSv1\.3$"):
+        parse_probe({"address": "a", "port": 1, "protocols": ["TLSv1"]})
+
+
 OLD = [
     ({}, {"TLSv1.1": "refused", "TLSv1": "refused"}),
     ({"minimum": ssl.TLSVersion.TLSv1_1, "weak": True}, {"TLSv1.1": "accepted", "TLSv1": "refused"}),

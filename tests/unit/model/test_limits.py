@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._entities import Limits
 from ansible_collections.connsec.tls.plugins.module_utils._core._limits import NothingInCommon, agree, agree_on_key
@@ -75,19 +77,58 @@ def test_the_default_profile_is_mozillas_intermediate_6_0():
     profile = PROFILES["intermediate"]
     assert profile.protocols == ("TLSv1.2", "TLSv1.3")
     assert (
-        profile.openssl_ciphersuites() == "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+        profile.words()["ciphersuites"] == "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
     )
-    assert profile.openssl_ciphers() == (
+    assert profile.words()["ciphers"] == (
         "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
         ":ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
     )
     assert profile.groups == ("X25519MLKEM768", "X25519", "prime256v1", "secp384r1")
-    assert len(profile.java_suites()) == 9
+    assert len(profile.words()["java_suites"].split(",")) == 9
+
+
+def test_the_old_profile_is_weak_and_has_neither_an_old_version_nor_what_nobody_should_use():
+    profile = PROFILES["old"]
+    assert profile.weak and not PROFILES["intermediate"].weak and not PROFILES["fips"].weak
+    assert profile.protocols == ("TLSv1.2", "TLSv1.3")
+    assert {"AES128-SHA", "ECDHE-RSA-AES256-SHA384"} <= set(profile.words()["ciphers"].split(":"))
+    assert not [suite for suite in profile.suites if "3DES" in suite.iana or "_DHE_" in suite.iana]
+
+
+@pytest.mark.parametrize(("profile", "common"), [("intermediate", False), ("fips", False), ("old", True)])
+def test_a_stack_that_knows_only_cbc_agrees_with_a_weak_profile_alone(profile, common):
+    ends = [("component a", Limits(suites=("TLS_RSA_WITH_AES_128_CBC_SHA",)))]
+    if common:
+        found = agree(ends, profile=profile)
+        assert (found.protocols, found.key_type) == (("TLSv1.2",), "rsa-3072")
+        return
+    with pytest.raises(NothingInCommon, match="component a is limited to TLS_RSA_WITH_AES_128_CBC_SHA"):
+        agree(ends, profile=profile)
+
+
+def test_openssl_and_java_are_told_in_their_own_words():
+    words = PROFILES["fips"].words()
+    assert words["protocols"] == "TLSv1.2 TLSv1.3"
+    assert words["java_protocols"] == "TLSv1.2,TLSv1.3"
+    assert words["ciphersuites"] == "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"
+    assert words["ciphers"].startswith("ECDHE-ECDSA-AES128-GCM-SHA256:")
+    assert words["java_suites"].startswith("TLS_AES_128_GCM_SHA256,")
+    assert (words["minimum_protocol"], words["groups"]) == ("TLSv1.2", "X25519MLKEM768:prime256v1:secp384r1")
+
+
+def test_openssl_knows_every_suite_by_the_name_that_it_is_given():
+    for profile in PROFILES.values():
+        ssl.create_default_context().set_ciphers(profile.words()["ciphers"])
+        for suite in profile.suites:
+            if suite.protocol == "TLSv1.2":
+                context = ssl.create_default_context()
+                context.set_ciphers(suite.openssl + "@SECLEVEL=0")
+                assert suite.openssl in {row["name"] for row in context.get_ciphers()}
 
 
 def test_the_fips_profile_has_nothing_that_fips_does_not_approve():
     profile = PROFILES["fips"]
-    assert not [suite for suite in profile.java_suites() if "CHACHA20" in suite]
+    assert not [suite for suite in profile.words()["java_suites"].split(",") if "CHACHA20" in suite]
     assert "X25519" not in profile.groups
     assert "prime256v1" in profile.groups
     assert len(profile.suites) == len(SUITES) - 3

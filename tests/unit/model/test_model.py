@@ -186,8 +186,13 @@ MISTAKES = [
     (((*LISTENER, "transport"), "sctp"), "listeners.default.transport: 'sctp' is not one of tcp, udp"),
     (
         ((*LISTENER, "profile"), "modern"),
-        "listeners.default.profile: there is no profile 'modern'; it knows fips, intermediate",
+        "listeners.default.profile: there is no profile 'modern'; it knows fips, intermediate, old",
     ),
+    (
+        ((*LISTENER, "profile"), "old"),
+        "components.confserv.listeners.default: profile old is an exception: it needs reason",
+    ),
+    (((*LISTENER, "until"), "2027-01-01"), "listeners.default.until: it belongs to a weak profile, which is not there"),
     (
         ((*DB, "listeners", "sql", "transport"), "udp"),
         "listeners.sql: udp moves to a second listener over TLS: give secure_port",
@@ -358,7 +363,6 @@ BLOCKED = [
         "A decided until 2027-06-30 not to protect it: old",
     ),
     ([((*LISTENER, "transport"), "udp")], "its listener uses udp"),
-    ([((*LISTENER, "profile"), "fips")], "profile fips of its listener"),
     (
         [((*ROUTER, "identities"), ["web"]), (("identities", "web"), {"issuer": "requested"})],
         "identity web is issued by others",
