@@ -258,7 +258,20 @@ class Outcome:
                 seen = "the one of %s ended on %s" % (pair.connection.approver, until)
                 evidence = fails("plain", expected, seen, "blocked", todo="decide anew, or take secure: false away")
                 found[pair.connection.name] = finding(pair.connection.name, evidence, status="waiting")
-        return list(found.values())
+        return [*found.values(), *self._overdue_profiles()]
+
+    def _overdue_profiles(self) -> list[Json]:
+        """Return each weak profile whose time is over."""
+        found = []
+        for component in self._scene.model.components.values():
+            for listener in component.listeners.values():
+                if listener.until and listener.until < _iso(self._now)[:10]:
+                    decided = (listener.profile, listener.approver, listener.until)
+                    todo = "decide anew, or take its profile away"
+                    seen = "profile %s, which %s allowed until %s" % decided
+                    evidence = fails("enforced", "no weak profile past its end", seen, "blocked", todo=todo)
+                    found.append(finding("%s.%s" % (component.name, listener.name), evidence, status="waiting"))
+        return found
 
     def _lost(self) -> list[Json]:
         """Return that the ledger was empty while hosts show pairs beyond ``plain``, with what that means."""
