@@ -33,13 +33,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if not self._task.check_mode:
                 refuse_while_held(paths)
             going_back = arguments.get("state") == "previous"
-            rows = [self._row(row, paths, variables, going_back=going_back) for row in arguments.get("instances") or ()]
+            rows, lacking = [], {}
+            for row in arguments.get("instances") or ():
+                try:
+                    rows.append(self._row(row, paths, variables, going_back=going_back))
+                except NotIssued as error:  # that keeps nothing from the others of this host
+                    lacking[str(row["name"])] = str(error)
         except TlsError as error:
             raise AnsibleActionFail(str(error)) from None
         result: dict[str, t.Any] = self._execute_module(
             module_name=MODULE, module_args={**arguments, "instances": rows}, task_vars=variables
         )
-        return result
+        return _with_failures(result, lacking)
 
     def _refuse_unpipelined(self) -> None:
         """Refuse a connection that would put the payload, keys and all, into a temporary file of the host."""
@@ -93,7 +98,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 raise
             return {**asked, "inputs": unknown}
         files = [] if self._task.check_mode else _files(found)
-        return {**asked, "inputs": dict(found.inputs), "identity": _public(found), "files": files}
+        return {
+            **asked,
+            "inputs": dict(found.inputs),
+            "identity": _public(found),
+            "born": found.born and dict(found.born),
+            "files": files,
+        }
+
+
+def _with_failures(result: dict[str, t.Any], lacking: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Return what the module said, and that the store had nothing for these instances, by name."""
+    if not lacking or result.get("unreachable"):
+        return result
+    failures = {**(result.get("failures") or {}), **lacking}
+    said = "; ".join("%s: %s" % row for row in sorted(failures.items()))
+    return {**result, "failures": failures, "failed": True, "msg": said}
 
 
 def _files(found: MaterialFiles) -> list[dict[str, t.Any]]:
@@ -111,6 +131,7 @@ def _public(found: MaterialFiles) -> dict[str, t.Any] | None:
         "names": list(found.identity.names),
         "sha256": found.identity.sha256,
         "serial": found.identity.serial,
+        "spki_sha256": found.identity.spki_sha256,
         "issuer": found.identity.issuer,
         "not_after": found.identity.not_after,
         "chain_not_after": found.identity.chain_not_after,

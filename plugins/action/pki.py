@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._material import WantedAuthority, WantedIdentity
 from ..module_utils._module import diff_of
+from ..plugin_utils._csr import read_requests
 from ..plugin_utils._library import refuse_old_library
 from ..plugin_utils._run import refuse_while_held
 from ..plugin_utils._store import (
@@ -60,6 +61,7 @@ class ActionModule(ActionBase):
         refuse_old_library()
         authorities = wanted_authorities(options["authorities"])
         identities = wanted_identities(options["identities"], authorities=authorities)
+        requests, refused = read_requests(options["requests"], identities)
         paths = self._paths(options["store"], task_vars)
         passphrases = passphrases_of({name: self._variable(task_vars, name) for name in PASSPHRASES})
         now = int(time.time())
@@ -69,8 +71,8 @@ class ActionModule(ActionBase):
             view = preflight(paths, inspect(*wanted, now=now), **given)
         else:
             refuse_while_held(paths)
-            view = carry_out(*wanted, now=now, **given)
-        result = _reported(view, identities)
+            view = carry_out(*wanted, now=now, requests=requests, **given)
+        result = _reported(view, identities, refused)
         if self._task.diff:
             result["diff"] = diff_of(view.changes)
         return result
@@ -91,8 +93,11 @@ class ActionModule(ActionBase):
         return paths
 
 
-def _reported(view: StoreView, identities: t.Sequence[WantedIdentity]) -> dict[str, t.Any]:
+def _reported(
+    view: StoreView, identities: t.Sequence[WantedIdentity], refused: t.Mapping[str, str]
+) -> dict[str, t.Any]:
     """Return the result: public data only."""
+    warnings = [*view.notes, *view.unfinished, *(why for _name, why in sorted(refused.items()))]
     return {
         "changed": bool(view.changes),
         "reasons": {change.target: change.reason for change in view.changes},
@@ -105,7 +110,8 @@ def _reported(view: StoreView, identities: t.Sequence[WantedIdentity]) -> dict[s
         "issuing": _joined(view.issuing),
         "crls": _joined(view.crls),
         "unfinished": list(view.unfinished),
-        **({"warnings": [*view.notes, *view.unfinished]} if view.notes or view.unfinished else {}),
+        "refused": dict(refused),
+        **({"warnings": warnings} if warnings else {}),
     }
 
 

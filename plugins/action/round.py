@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils import _rounds
 from ..plugin_utils._fleet import rendered
+from ..plugin_utils._relay import told
 from ..plugin_utils._visible import visible
 from ..plugin_utils._words import round_lines
 
@@ -30,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return facts of localhost for the tasks that follow."""
         super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(
-            {"phase": {"type": "str", "choices": ["installed", "open", *PHASES], "required": True}}
+            {"phase": {"type": "str", "choices": ["born", "installed", "open", *PHASES], "required": True}}
         )
         try:
             facts = self._phase(options["phase"], rendered(task_vars or {}, self._templar.template))
@@ -40,6 +41,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _phase(self, phase: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         before, at_hand = _rounds.stand(task_vars, check_mode=bool(self._task.check_mode))
+        if phase == "born":
+            after, asked = _rounds.born(before, task_vars)
+            return {**after.facts(), "tls_requests": told(asked)}
         if phase == "installed":
             return _rounds.installed(before, task_vars).facts()
         if at_hand is None:

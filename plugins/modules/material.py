@@ -17,7 +17,8 @@ description:
     Where only modes or owners differ, they are put right in place.
   - Processes are not touched.
   - Keys come from the store on the controller. They travel inside the connection only, and therefore it needs
-    pipelining. C(docs/hosts.md) says what lies on a host, and how to go back by hand.
+    pipelining. A key that was born on the host (M(connsec.tls.host_key)) is already there, and is taken from where it
+    waits. C(docs/hosts.md) says what lies on a host, and how to go back by hand.
 author: connsec.tls contributors (@connsec)
 attributes:
   check_mode:
@@ -94,6 +95,9 @@ options:
         description: Set by the action plugin, digests of what went in.
         type: dict
         default: {}
+      born:
+        description: Set by the action plugin, which key of this host belongs to the certificate.
+        type: dict
       trusted:
         description: Set by the action plugin, fingerprints of the roots that are trusted now, for O(state=previous).
         type: list
@@ -190,6 +194,7 @@ INSTANCE = {
     "formats": {"type": "list", "elements": "str", "choices": ["pem", "pkcs12", "java", "crl"], "default": ["pem"]},
     "files": {"type": "list", "elements": "dict", "options": FILE, "default": []},
     "inputs": {"type": "dict", "default": {}},
+    "born": {"type": "dict"},
     "trusted": {"type": "list", "elements": "str"},
     "roots": {"type": "list", "elements": "str"},
     "revoked": {"type": "list", "elements": "str"},

@@ -111,6 +111,21 @@ options:
         description: Whether an old reader needs one of the names, of at most 64 characters, as common name too.
         type: bool
         default: false
+      key_at:
+        description:
+          - Where its key is made and stays. For V(host) the certificate is made of a request that the host sends
+            (O(requests)), and the store never has the key.
+        type: str
+        choices: [controller, host]
+        default: controller
+  requests:
+    description:
+      - By identity with O(identities[].key_at=host), what M(connsec.tls.host_key) returned of it in C(keys), or a
+        certificate request as PEM.
+      - Only the key is taken from a request, and only if it is signed with that key. Names and usages are those of
+        O(identities). Without a request a certificate is postponed; one that is refused is told of in RV(refused).
+    type: dict
+    default: {}
   generations_seen:
     description:
       - The hosts that were seen to hold generations of ours. With any, an empty store is refused instead of filled - it
@@ -189,6 +204,7 @@ postponed:
   description:
     - What is due and can wait for a run that has the passphrase of the authorities, and why it is due - renewals of
       certificates that are still valid, and revocation lists.
+    - So are certificates of keys that are born on hosts which have sent no request.
   type: dict
   returned: success
   sample: {}
@@ -212,8 +228,14 @@ identities:
       not_after: 1803280601
       sha256: c8c4768d439c8ba4675566ae51e2ba40daae24c294c78a00710d902dacbeb1ef
       spki_sha256: 825a06cdfcc97d7ee0da0cb92ef274c503ebe73058d58c436704e553aab6cd75
+      key_at: controller
       chain_not_after: 1803280601
       chain_sha256: [c6a350715b6cdba4159f3f518eb71cd79c38c845db3d39069d7c65305d2c54b0]
+refused:
+  description: By identity, why its certificate request was refused.
+  type: dict
+  returned: success
+  sample: {}
 not_issued:
   description: The wanted identities that have no certificate; in check mode, those that would get their first one.
   type: list

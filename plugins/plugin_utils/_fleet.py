@@ -9,6 +9,7 @@ import json
 import time
 import typing as t
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from ansible import constants
 
@@ -93,16 +94,26 @@ class Fleet:
     can_sign: bool
     now: int
     operator: Operator
-    _views: dict[tuple[Instance, ...], StoreView] = field(default_factory=dict, compare=False, repr=False)
+    _views: dict[tuple[t.Any, ...], StoreView] = field(default_factory=dict, compare=False, repr=False)
 
-    def view(self, instances: t.Sequence[Instance]) -> StoreView:
+    def view(self, instances: t.Sequence[Instance], seen: t.Mapping[str, t.Any] = MappingProxyType({})) -> StoreView:
         """Return what the store holds of what these instances need; what is due and can wait, if nobody can sign.
 
         An action decides on the store as it stood at one moment, and so looks at it once.
+
+        Args:
+            instances: those that need it.
+            seen: what hosts showed of instances, as plain data by name: the keys that were born there.
         """
-        key = tuple(instances)
+        held = {
+            self.wishes.identity_of(each): tuple(seen[each.name]["keys"])
+            for each in instances
+            if (seen.get(each.name) or {}).get("keys") is not None
+        }
+        key = tuple(instances), tuple(sorted(held.items()))
         if key not in self._views:
-            found = inspect(self.paths, self.wishes.authorities(), self.wishes.identities(instances), now=self.now)
+            wanted = self.wishes.identities(instances)
+            found = inspect(self.paths, self.wishes.authorities(), wanted, now=self.now, held=held)
             self._views[key] = found if self.can_sign else found.without_signing()
         return self._views[key]
 
@@ -111,7 +122,7 @@ class Fleet:
     ) -> Scene:
         """Return the scene: what is wanted of the instances of these pairs, what was seen, and what the ledger has."""
         instances = self.instances(pair_ids)
-        view = self.view(instances)
+        view = self.view(instances, seen["instances"])
         certificates = {name: info.sha256 for name, info in view.identities.items()}
         ledger = Ledger(self.paths.ledger).pairs()
         blank = Scene(

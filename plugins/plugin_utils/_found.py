@@ -181,7 +181,13 @@ class IdentityReader:
         authority_name, authority = self._authorities.get(_pki.der_sha256(chain[0]), ("", Authority()))
         root = authority.root.certificate if authority.root else None
         return _pki.read_identity_info(
-            name, bundle.certificates[0], chain=chain, root=root, authority=authority_name, where=where
+            name,
+            bundle.certificates[0],
+            chain=chain,
+            root=root,
+            authority=authority_name,
+            key_at=bundle.key_at,
+            where=where,
         )
 
     def _certificate(self, pem: bytes, *, where: str) -> x509.Certificate:
@@ -194,7 +200,7 @@ def read_bundle(folder: Folder, name: str) -> _pki.Bundle | None:
     """Return the file of an identity in its parts, or None where there is none."""
     text = folder.read(identity_file(name))
     where = os.path.join(folder.path, identity_file(name))
-    return None if text is None else _pki.parse_bundle(text, where=where, least=2)
+    return None if text is None else _pki.parse_bundle(text, where=where, least=2, keyless=True)
 
 
 @functools.cache  # thousands of names are checked once for each file of theirs that is looked at

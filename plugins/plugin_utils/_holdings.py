@@ -22,7 +22,7 @@ from ._formats import keystore, truststore
 from ._found import Authority, Ca, IdentityReader, identity_file, opened, read_authorities, read_bundle
 from ._place import StorePaths
 from ._secrets import FILE as SECRET_FILE
-from ._secrets import Secret, open_secret
+from ._secrets import open_secret
 
 SECRET_FILES = frozenset({"key.pem", "keystore.p12", "keystore.password"})
 
@@ -32,24 +32,35 @@ class NotIssued(StoreError):
 
 
 @dataclass(frozen=True, repr=False)
+class PresentedSecret:
+    """What only the account of an instance may know.
+
+    Attributes:
+        key: its private key.
+        password: of the instance's keystore.
+        password_digest: a fingerprint of that, which may be seen.
+    """
+
+    key: _pki.PrivateKey
+    password: str
+    password_digest: str
+
+
+@dataclass(frozen=True, repr=False)
 class Presented:
     """What an instance presents.
 
     Attributes:
         info: what is public about its identity.
-        key: its private key.
         chain: its certificate and those above it, without the root.
         root: the root above them.
-        password: of the instance's keystore.
-        password_digest: a fingerprint of that, which may be seen.
+        secret: what nobody else may know; None where the key was born on the host, which makes the rest of it too.
     """
 
     info: IdentityInfo
-    key: _pki.PrivateKey
     chain: tuple[x509.Certificate, ...]
     root: Ca
-    password: str
-    password_digest: str
+    secret: PresentedSecret | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,12 +89,15 @@ class MaterialFiles:
         secret: the names of those that only the component's account may read.
         inputs: what went in, for comparison with a host's manifest; PKCS#12 bytes differ at each writing.
         identity: what is public about the identity; None for an instance that only verifies.
+        born: what the host is told of a key of its own: ``identity``, ``spki_sha256``, and whether a ``keystore`` of
+            it is read; None where the key is among the files, or nothing is presented.
     """
 
     files: t.Mapping[str, bytes]
     secret: frozenset[str]
     inputs: t.Mapping[str, t.Any]
     identity: IdentityInfo | None
+    born: t.Mapping[str, t.Any] | None = None
 
 
 def material(
@@ -103,7 +117,7 @@ def material(
         identity: its name; None for an instance that only verifies.
         trust: the authorities whose certificates the instance accepts.
         formats: ``pem``, ``pkcs12`` (a keystore), ``java`` (a truststore that Java reads), ``crl`` (revocation lists).
-        passphrase: that of the identities; an instance that only verifies needs none.
+        passphrase: that of the identities; an instance that only verifies, or has a key of its own, needs none.
         instance: name of the instance, after which the password of its keystore is made; by default the identity's.
         now: seconds since 1970; by default the controller's clock.
 
@@ -114,7 +128,14 @@ def material(
     holding = read_holding(paths, identity, trust=trust, passphrase=passphrase, instance=instance, now=moment)
     files = files_of(holding, formats)
     info = holding.presented.info if holding.presented else None
-    return MaterialFiles(files, SECRET_FILES & set(files), inputs_of(holding, formats), info)
+    return MaterialFiles(files, SECRET_FILES & set(files), inputs_of(holding, formats), info, _born(holding, formats))
+
+
+def _born(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any] | None:
+    it = holding.presented
+    if it is None or it.secret is not None:
+        return None
+    return {"identity": it.info.name, "spki_sha256": it.info.spki_sha256, "keystore": "pkcs12" in formats}
 
 
 # Read
@@ -138,8 +159,7 @@ def read_holding(
             info = IdentityReader(identity_folder, authorities).read(identity)
             usable = _usable(identity, info, now=now, paths=paths)
             root = _root_of(usable.authority, authorities, paths=paths)
-            secret = open_secret(identity_folder, store="identities", passphrase=passphrase)
-            presented = _presented(identity_folder, usable, root, secret=secret, instance=instance or identity)
+            presented = _presented(identity_folder, usable, root, passphrase=passphrase, instance=instance or identity)
     return Holding(presented, roots, _listed(roots, authorities, now=now), now)
 
 
@@ -166,19 +186,27 @@ def _usable(name: str, info: IdentityInfo | None, *, now: int, paths: StorePaths
     raise NotIssued("identity %s %s; run connsec.tls.pki first" % (name, why))
 
 
-def _presented(folder: Folder, info: IdentityInfo, root: Ca, *, secret: Secret | None, instance: str) -> Presented:
+def _presented(folder: Folder, info: IdentityInfo, root: Ca, *, passphrase: str | None, instance: str) -> Presented:
     where = os.path.join(folder.path, identity_file(info.name))
     bundle = read_bundle(folder, info.name)
-    if secret is None or bundle is None:
-        lost = os.path.join(folder.path, SECRET_FILE) if secret is None else where
-        raise StoreError("%s is gone; restore it from a backup: without it no key of the store can be read" % lost)
+    if bundle is None:
+        raise _gone(where)
     chain = tuple(_pki.load_certificate(pem, where=where) for pem in bundle.certificates)
     for certificate, issuer in pairwise(chain):
         _pki.refuse_unless_issued_by(certificate, issuer, where=where)
     _pki.refuse_unless_issued_by(chain[-1], root.certificate, where=root.where)
+    if bundle.key is None:
+        return Presented(info, chain, root, None)
+    secret = open_secret(folder, store="identities", passphrase=passphrase)
+    if secret is None:
+        raise _gone(os.path.join(folder.path, SECRET_FILE))
     key = _pki.load_key(bundle, password=secret.key_password(info.spki_sha256), where=where)
     password = secret.keystore_password(instance)
-    return Presented(info, key, chain, root, password, secret.digest(password))
+    return Presented(info, chain, root, PresentedSecret(key, password, secret.digest(password)))
+
+
+def _gone(where: str) -> StoreError:
+    return StoreError("%s is gone; restore it from a backup: without it no key of the store can be read" % where)
 
 
 def _listed(roots: t.Iterable[str], authorities: t.Mapping[str, Authority], *, now: int) -> dict[str, Ca]:
@@ -203,21 +231,23 @@ def _pem_files(holding: Holding) -> dict[str, bytes]:
     if holding.presented is None:
         return {"trust.pem": trust}
     pems = [_pki.certificate_pem(certificate) for certificate in holding.presented.chain]
+    secret = holding.presented.secret
     return {
         "certificate.pem": pems[0],
         "chain.pem": b"".join(pems[1:]),
         "fullchain.pem": b"".join(pems),
-        "key.pem": _pki.plain_pem(holding.presented.key),
+        **({"key.pem": _pki.plain_pem(secret.key)} if secret else {}),
         "trust.pem": trust,
     }
 
 
 def _keystore_files(holding: Holding) -> dict[str, bytes]:
     it = holding.presented
-    if it is None:
+    if it is None or it.secret is None:
         return {}
-    made = keystore(it.info.name, key=it.key, certificate=it.chain[0], chain=it.chain[1:], password=it.password)
-    return {"keystore.p12": made, "keystore.password": it.password.encode()}
+    key, password = it.secret.key, it.secret.password
+    made = keystore(it.info.name, key=key, certificate=it.chain[0], chain=it.chain[1:], password=password)
+    return {"keystore.p12": made, "keystore.password": password.encode()}
 
 
 def _truststore_files(holding: Holding) -> dict[str, bytes]:
@@ -251,7 +281,8 @@ def inputs_of(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any]:
         "chain": list(it.info.chain_sha256) if it else [],
         "crl": sorted(_list_name(name, ca) for name, ca in holding.listed.items()) if "crl" in formats else None,
         "formats": sorted({"pem", *formats}),
-        "password": it.password_digest if it and "pkcs12" in formats else None,
+        "password": it.secret.password_digest if it and it.secret and "pkcs12" in formats else None,
+        **({"key": it.info.spki_sha256} if it and it.secret is None else {}),
         "root": it.root.info.sha256 if it else None,
         "trust": sorted(ca.info.sha256 for ca in holding.roots.values()),
     }

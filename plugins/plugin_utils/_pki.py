@@ -32,6 +32,7 @@ from ._folder import StoreError
 from ._pkcs8 import encrypted
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 SignatureHash = hashes.SHA256 | hashes.SHA384
 
 KEY_TYPES: t.Mapping[str, t.Callable[[], PrivateKey]] = {
@@ -59,6 +60,8 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+
 _KEY = re.compile(
     rb"-----BEGIN ENCRYPTED PRIVATE KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END ENCRYPTED PRIVATE KEY-----\r?\n?"
 )
+#: Stands where the key would: a file that lost its key is damaged, and none that never had one.
+_KEY_AT_HOST = b"The private key of this certificate was born on its host and is nowhere else.\n"
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,9 +77,10 @@ class Signer:
         return SIGNATURE_HASHES[self.key_type]()
 
 
-def public_bytes(key: PrivateKey) -> bytes:
+def public_bytes(key: PrivateKey | PublicKey) -> bytes:
     """Return a key's SubjectPublicKeyInfo."""
-    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = key.public_key() if isinstance(key, PrivateKey) else key
+    return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def sha256(data: bytes) -> str:
@@ -178,7 +182,7 @@ def build_issuing(
     return Signer(certificate, key, wanted.key_type)
 
 
-def build_leaf(wanted: WantedIdentity, *, key: PrivateKey, serial: int, issuer: Signer, now: int) -> x509.Certificate:
+def build_leaf(wanted: WantedIdentity, *, key: PublicKey, serial: int, issuer: Signer, now: int) -> x509.Certificate:
     """Return the certificate of an identity, which never outlives its issuer."""
     common_name = common_name_of(wanted)
     start, end = _life(wanted.days, issuer=issuer.certificate, now=now, who="identity %s" % wanted.name)
@@ -186,14 +190,14 @@ def build_leaf(wanted: WantedIdentity, *, key: PrivateKey, serial: int, issuer: 
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []))
         .issuer_name(issuer.certificate.subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(serial)
         .not_valid_before(_time(start))
         .not_valid_after(_time(end))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
             # RFC 8446 and ECDHE suites sign; only RSA key exchange of TLS 1.2 enciphers
-            _key_usage(signature=True, encipherment=isinstance(key, rsa.RSAPrivateKey)),
+            _key_usage(signature=True, encipherment=isinstance(key, rsa.RSAPublicKey)),
             critical=True,
         )
         .add_extension(x509.ExtendedKeyUsage([EXTENDED_KEY_USAGES[usage] for usage in wanted.usages]), critical=False)
@@ -201,7 +205,7 @@ def build_leaf(wanted: WantedIdentity, *, key: PrivateKey, serial: int, issuer: 
             x509.SubjectAlternativeName([_general_name(name) for name in wanted.names]),
             critical=not common_name,  # RFC 5280 4.2.1.6: critical where the subject is empty
         )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(_authority_key_id(issuer.certificate), critical=False)
         .sign(issuer.key, issuer.hash())
     )
@@ -253,23 +257,39 @@ def _authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A PEM file of the store: certificates from the leaf upwards, and the encrypted key of the first."""
+    """A PEM file of the store: certificates from the leaf upwards, and the encrypted key of the first.
+
+    The key of an identity may have been born on its host, and then nobody else has it.
+    """
 
     certificates: tuple[bytes, ...]
-    key: bytes
+    key: bytes | None
+
+    @property
+    def key_at(self) -> str:
+        """Where the key is: at the ``controller``, which is here, or at its ``host``."""
+        return "host" if self.key is None else "controller"
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
-        return b"".join(self.certificates) + self.key
+        return b"".join(self.certificates) + (_KEY_AT_HOST if self.key is None else self.key)
 
 
-def parse_bundle(text: bytes, *, where: str, least: int) -> Bundle:
-    """Return the parts of a PEM file, or raise an error that names the file."""
+def parse_bundle(text: bytes, *, where: str, least: int, keyless: bool = False) -> Bundle:
+    """Return the parts of a PEM file, or raise an error that names the file.
+
+    Args:
+        text: its content.
+        where: its path.
+        least: how many certificates it has at least.
+        keyless: whether it may be without a key.
+    """
     certificates = tuple(_CERTIFICATE.findall(text)) if len(text) <= LARGEST_PEM else ()
     keys = _KEY.findall(text) if len(text) <= LARGEST_PEM else []
-    if len(certificates) < least or len(keys) != 1:
+    without = keyless and _KEY_AT_HOST in text
+    if len(certificates) < least or len(keys) != (0 if without else 1):
         raise _damaged(where)
-    return Bundle(certificates, keys[0])
+    return Bundle(certificates, None if without else keys[0])
 
 
 def load_certificate(pem: bytes, *, where: str) -> x509.Certificate:
@@ -282,6 +302,8 @@ def load_certificate(pem: bytes, *, where: str) -> x509.Certificate:
 
 def load_key(bundle: Bundle, *, password: bytes, where: str) -> PrivateKey:
     """Return the key of a bundle, which must be the one of its first certificate."""
+    if bundle.key is None:
+        raise _damaged(where)
     try:
         key = serialization.load_pem_private_key(bundle.key, password)
         certificate = load_certificate(bundle.certificates[0], where=where)
@@ -307,7 +329,7 @@ def spki(certificate: x509.Certificate) -> bytes:
     )
 
 
-def key_type_of(certificate: x509.Certificate) -> str:
+def key_type_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
     """Return a certificate's key type in our words, or ``unknown``."""
     key = certificate.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -337,6 +359,7 @@ def identity_info(
     chain: t.Sequence[x509.Certificate],
     root: x509.Certificate | None,
     authority: str,
+    key_at: str = "controller",
 ) -> IdentityInfo:
     """Return what is public about an identity.
 
@@ -346,6 +369,7 @@ def identity_info(
         chain: those that it presents besides, from its issuer upwards.
         root: the one above them; None where it is not in the store.
         authority: who issued it; empty where that is not in the store.
+        key_at: where its key is, ``controller`` or ``host``.
     """
     above = [*chain, *([root] if root else [])]
     extensions = certificate.extensions
@@ -367,6 +391,7 @@ def identity_info(
         chain_sha256=tuple(der_sha256(each) for each in chain),
         chain_not_after=min(_seconds(each.not_valid_after_utc) for each in (certificate, *above)),
         common_name=str(common_names[0].value) if common_names else "",
+        key_at=key_at,
     )
 
 
@@ -378,12 +403,13 @@ def read_identity_info(
     chain: tuple[x509.Certificate, ...],
     root: x509.Certificate | None,
     authority: str,
+    key_at: str,
     where: str,
 ) -> IdentityInfo:
     """Return what is public about an identity of the store, or raise an error that names the file."""
     loaded = load_certificate(certificate, where=where)
     try:
-        return identity_info(name, loaded, chain=chain, root=root, authority=authority)
+        return identity_info(name, loaded, chain=chain, root=root, authority=authority, key_at=key_at)
     except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
         raise _damaged(where) from error
 

@@ -12,10 +12,12 @@ import time
 import typing as t
 
 from ..module_utils._core._back import kept_back, make_rollback, reversals
+from ..module_utils._core._briefing import reads_keystore_only
 from ..module_utils._core._entities import Instance
 from ..module_utils._core._holding import variables
 from ..module_utils._core._look import LookPlan, environment_place
 from ..module_utils._core._lost_store import refuse_foreign_store
+from ..module_utils._core._material import identity_target
 from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content
 from ..module_utils._core._scene import Scene
@@ -30,6 +32,7 @@ from ._fleet import Fleet, Render, gather, read_fleet
 from ._ledger import Ledger
 from ._library import refuse_old_library
 from ._relay import (
+    BIRTH,
     Json,
     Looks,
     Progress,
@@ -167,7 +170,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         ask = dataclasses.replace(ask, scope=next_wave(scene, ask))
     _refuse_foreign_store(fleet, scene)
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
-    store, needing = _store_view(fleet, plan)
+    store, needing = _store_view(fleet, plan, seen)
     work = plan if goal in ACTING else Plan(plan.views, ())
     lost = _lost_with_the_ledger(scene, plan)
     content = plan_content(scene, ask, plan, store.changes, goal=goal) if goal in ("plan", *ACTING) else None
@@ -182,8 +185,11 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         "environment": {host: list(names) for host, names in work.environment.items()},
     }
     pki = _pki(fleet, store, needing, scene) if goal == "rollout" else None
+    births = _births(fleet, store, scene, work) if pki and fleet.can_sign and not check_mode else {}
+    carried["births"] = {host: [row["name"] for row in rows] for host, rows in births.items()}
     shown = {
         "pki": told(pki) if pki else "",
+        **_birth_facts(scene, births),
         **_material_facts(fleet, scene, work, check_mode=check_mode),
         "rounds": len(work.rounds),
         "step_hosts": _step_hosts(work),
@@ -191,7 +197,8 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     }
     carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
-    return Decision(goal, ask, plan, scene, store, {"tls_run": told(run), "tls_plan": shown}, papers, lost, fleet.now)
+    facts = {"tls_run": told(run), "tls_plan": shown, "tls_requests": told({})}
+    return Decision(goal, ask, plan, scene, store, facts, papers, lost, fleet.now)
 
 
 def _lost_with_the_ledger(scene: Scene, plan: Plan) -> int:
@@ -247,7 +254,7 @@ def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:
     )
 
 
-def _store_view(fleet: Fleet, plan: Plan) -> tuple[StoreView, list[Instance]]:
+def _store_view(fleet: Fleet, plan: Plan, seen: Json) -> tuple[StoreView, list[Instance]]:
     """Return what is due in the store for the pairs that go on in this run, and the instances that they need it for."""
     active = {
         view.pair.id
@@ -255,7 +262,7 @@ def _store_view(fleet: Fleet, plan: Plan) -> tuple[StoreView, list[Instance]]:
         if view.status in ("done", "due", "waiting") and rank(view.goal) >= rank("trusted")
     }
     instances = fleet.instances(active)
-    return fleet.view(instances), instances
+    return fleet.view(instances, seen["instances"]), instances
 
 
 def _pki(fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene) -> Json | None:
@@ -270,6 +277,36 @@ def _pki(fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene)
             {Instance.parse(name).host for name, seen in scene.instances.items() if seen.generation}
         ),
     }
+
+
+def _births(fleet: Fleet, view: StoreView, scene: Scene, plan: Plan) -> dict[str, list[Json]]:
+    """Return, per host, the keys that have to be there before the store can make what is due."""
+    instances = [Instance.parse(name) for names in plan.material.values() for name in names]
+    wanted = {each.name: each for each in fleet.wishes.identities(instances) if each.key_at == "host"}
+    births: dict[str, list[Json]] = {}
+    for instance in instances:
+        identity = scene.wanted[instance.name].identity
+        if identity in wanted and identity_target(identity) in view.due:
+            found = view.identities.get(identity)
+            row = {
+                "name": instance.name,
+                "folder": instance.component,
+                "account": scene.kinds[instance.name].account,
+                "identity": identity,
+                "key_type": wanted[identity].key_type,
+                "certified": found.spki_sha256 if found else "",
+                "keystore_only": reads_keystore_only(scene, instance),
+            }
+            births.setdefault(instance.host, []).append(row)
+    return births
+
+
+def _birth_facts(scene: Scene, births: t.Mapping[str, list[Json]]) -> Json:
+    """Return what the playbook needs to have keys born: nothing, and no play, in most runs."""
+    asked = {
+        host: {"directory": scene.directories[host], "instances": rows, "token": BIRTH} for host, rows in births.items()
+    }
+    return {"births": parts(asked), "birth_hosts": [*sorted(births), "localhost"] if births else "tls_none"}
 
 
 def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool) -> Json:

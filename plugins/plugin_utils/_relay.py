@@ -28,6 +28,10 @@ Json = dict[str, t.Any]
 ByHost = t.Mapping[str, t.Any]
 
 
+#: What the answers of hosts carry where keys are born.
+BIRTH: t.Final = "birth"
+
+
 def recall(task_vars: t.Mapping[str, t.Any]) -> Json:
     """Return what earlier actions of this run left: ``plan``, ``seen``, ``progress`` and ``round``, as far as it got.
 
@@ -248,7 +252,7 @@ class Looks:
                 _take(seen, host, observation, result.get("asked_between"))
                 ports.update(observation.get("source_ports") or ())
             else:
-                seen["lost"][host] = _why_lost(result)
+                seen["lost"][host] = why_lost(result)
         # Probes of one host may meet a watch on another. Their ports are outside of what others are given.
         for row in seen["watch"].values():
             row["peers"] = [peer for peer in row.get("peers") or () if peer.get("port") not in ports]
@@ -288,7 +292,7 @@ def observation_of(pair: Pair, seen: t.Mapping[str, t.Any]) -> Json:
 _TOLD: t.Final = ("generation", "loaded", "drift", "pending", "unreadable")
 
 
-def _why_lost(result: t.Mapping[str, t.Any]) -> str:
+def why_lost(result: t.Mapping[str, t.Any]) -> str:
     """Return in a line why a host gave no answer."""
     lines = str(result.get("msg") or "").strip().splitlines()
     said = lines[0] if lines else "it did not answer"

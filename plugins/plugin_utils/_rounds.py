@@ -31,6 +31,7 @@ from ..module_utils._core._trial import judge, silent_servers
 from ._fleet import Fleet, gather
 from ._ledger import Ledger
 from ._relay import (
+    BIRTH,
     Json,
     Looks,
     OpenRound,
@@ -38,10 +39,12 @@ from ._relay import (
     ask_from_json,
     evidence_to_json,
     merged,
+    nothing_seen,
     observation_of,
     recall,
     round_from_json,
     told,
+    why_lost,
 )
 
 #: What ansible-core 2.19 puts before the message of a module or an action.
@@ -113,11 +116,36 @@ def installed(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> Standing:
         for name, why in (looks.of(host, "tls_installed").get("failures") or {}).items():
             expected = "what %s needs is installed" % name
             notes.update(_without(standing, [name], expected, {"msg": why}, "material"))
+    for name in sorted({name for names in plan["material"].values() for name in names}):
+        why = (made.get("refused") or {}).get(standing.scene.wanted[name].identity)
+        if why:
+            notes.update(_without(standing, [name], "its certificate is issued", {"msg": why}, "material"))
     for host, names in plan["environment"].items():
         result = looks.of(host, "tls_environment_set")
         if _has_failed(result):
             notes.update(_without(standing, names, "%s have their environment" % few(names), result, "environment"))
     return standing.noting(notes)
+
+
+def born(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> tuple[Standing, Json]:
+    """Take in the keys that hosts have made, and return with it what they ask for, by identity."""
+    looks = Looks(task_vars)
+    asked: Json = {}
+    seen = dict(standing.seen["instances"])
+    notes: dict[str, Hold] = {}
+    for host, names in standing.plan["births"].items():
+        result = looks.of(host, "tls_born")
+        answered = result.get("token") == BIRTH
+        for name in names:
+            row = (result.get("keys") or {}).get(name) if answered else None
+            if row:
+                asked[row["identity"]] = {"request": row["request"], "spki_sha256": row["spki_sha256"]}
+                seen[name] = {**(seen.get(name) or {}), "keys": row["held"]}
+                continue
+            why = (result.get("failures") or {}).get(name) if answered else why_lost(result)
+            notes.update(_without(standing, [name], "the key of %s is born" % name, {"msg": why}, "material"))
+    standing = standing.at({**nothing_seen(), "instances": seen}).noting(notes)
+    return standing, asked
 
 
 def _without(

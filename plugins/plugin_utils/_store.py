@@ -20,24 +20,27 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from functools import partial
+from types import MappingProxyType
 
 from ..module_utils._core._lost_store import refuse_refill
 from ..module_utils._core._material import NOT_ISSUED_YET, WantedAuthority, WantedIdentity, identity_of
+from ._csr import Request, read_request
 from ._folder import StoreError
 from ._found import look, opened, standing
 from ._holdings import MaterialFiles, NotIssued, material
 from ._place import StorePaths, refuse_bad_place, store_paths
 from ._secrets import PASSPHRASES, Passphrases, passphrases_of
 from ._transaction import Transaction, open_secrets
-from ._view import StoreView, inspect, view_of
+from ._view import Held, StoreView, inspect, view_of, without_requests
 
 __all__ = [
     "NOT_ISSUED_YET",
     "PASSPHRASES",
+    "Held",
     "MaterialFiles",
     "NotIssued",
     "Passphrases",
+    "Request",
     "StoreError",
     "StorePaths",
     "StoreView",
@@ -46,6 +49,7 @@ __all__ = [
     "material",
     "passphrases_of",
     "preflight",
+    "read_request",
     "refuse_bad_place",
     "standing",
     "store_paths",
@@ -87,6 +91,7 @@ def carry_out(
     now: int,
     passphrases: Passphrases,
     generations_seen: t.Sequence[str] = (),
+    requests: t.Mapping[str, Request] = MappingProxyType({}),
     workers: int | None = None,
 ) -> StoreView:
     """Do what is due, in one transaction, and return the new view with the changes that were made.
@@ -100,10 +105,16 @@ def carry_out(
         now: seconds since 1970.
         passphrases: what the user gave.
         generations_seen: the hosts that show generations of ours.
+        requests: by identity, what hosts ask for of which the key is born there; without one its certificate waits.
         workers: how many processes sign; by default one for each processor.
     """
-    able = partial(preflight, paths, passphrases=passphrases, generations_seen=generations_seen)
-    view = able(inspect(paths, authorities, identities, now=now))
+    held = {name: (request.spki_sha256,) for name, request in requests.items()}
+
+    def able(view: StoreView) -> StoreView:
+        asked = without_requests(view, identities, requests)
+        return preflight(paths, asked, passphrases=passphrases, generations_seen=generations_seen)
+
+    view = able(inspect(paths, authorities, identities, now=now, held=held))
     if not view.changes:
         return view
     with opened(paths) as (authority_folder, identity_folder):
@@ -111,16 +122,16 @@ def carry_out(
         identity_folder.make()
         with authority_folder.locked(), identity_folder.locked():
             found = look(authority_folder, identity_folder, [wanted.name for wanted in identities])
-            view = able(view_of(found, authorities, identities, now=now))
+            view = able(view_of(found, authorities, identities, now=now, held=held))
             if not view.changes:
                 return view
             secrets = open_secrets((authority_folder, identity_folder), view.changes, passphrases, make=True)
             transaction = Transaction(authority_folder, identity_folder, found, secrets, now=now, workers=workers)
             try:
-                issued = transaction.run(authorities, identities, view.due)
+                issued = transaction.run(authorities, identities, view.due, requests)
             finally:
                 transaction.close()
             after = look(authority_folder, identity_folder, ())
-    held = dataclasses.replace(after, identities={**found.identities, **issued})
-    new = view_of(held, authorities, identities, now=now)
-    return dataclasses.replace(new, changes=view.changes, unfinished=view.unfinished)
+    holding = dataclasses.replace(after, identities={**found.identities, **issued})
+    new = view_of(holding, authorities, identities, now=now)
+    return dataclasses.replace(new, changes=view.changes, postponed=view.postponed, unfinished=view.unfinished)

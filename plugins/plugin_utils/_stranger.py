@@ -23,7 +23,7 @@ def strange_identity() -> dict[str, str]:
     key = _pki.KEY_TYPES["ec-p256"]()
     leaf = _pki.build_leaf(
         WantedIdentity(_NAME, names=(_NAME,), usages=("client",), days=1),
-        key=key,
+        key=key.public_key(),
         serial=x509.random_serial_number(),
         issuer=root,
         now=now,

@@ -24,6 +24,7 @@ from ..module_utils._core._material import (
     identity_target,
 )
 from . import _pki
+from ._csr import Request
 from ._folder import Batch, Folder, StoreError
 from ._found import Authority, Found, as_issued, identity_file, issuing_part
 from ._journal import Intent, Issued, Journal, JournalState, abandoned, crl_numbered, intents, issued
@@ -69,16 +70,25 @@ def open_secrets(
 
 @dataclass(frozen=True, repr=False)
 class _Request:
-    """A certificate to make: its key and serial number exist, its signature does not."""
+    """A certificate to make: its key and serial number exist, its signature does not.
+
+    The private half of the key is None where it was born on a host.
+    """
 
     target: str
     authority: str
     part: str
-    key: _pki.PrivateKey
+    key: _pki.PrivateKey | None
+    public: _pki.PublicKey
     serial: int
     spki_sha256: str
     reason: str
     identity: WantedIdentity | None = None
+
+    @property
+    def own_key(self) -> _pki.PrivateKey:
+        """The key of an authority, which is always made here."""
+        return t.cast("_pki.PrivateKey", self.key)
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,10 +133,14 @@ class Transaction:
             folder.close()
 
     def run(
-        self, authorities: t.Sequence[WantedAuthority], identities: t.Sequence[WantedIdentity], due: t.Mapping[str, str]
+        self,
+        authorities: t.Sequence[WantedAuthority],
+        identities: t.Sequence[WantedIdentity],
+        due: t.Mapping[str, str],
+        asked: t.Mapping[str, Request],
     ) -> dict[str, IdentityInfo]:
-        """Make everything that is due and return the new identities."""
-        requests = self._requests(authorities, identities, due)
+        """Make everything that is due and return the new identities; ``asked`` is what hosts ask for."""
+        requests = self._requests(authorities, identities, due, asked)
         numbers = self._crl_numbers(authorities, due)
         self._announce(requests, numbers)
         batch = Batch()
@@ -146,7 +160,11 @@ class Transaction:
     # announce
 
     def _requests(
-        self, authorities: t.Sequence[WantedAuthority], identities: t.Sequence[WantedIdentity], due: t.Mapping[str, str]
+        self,
+        authorities: t.Sequence[WantedAuthority],
+        identities: t.Sequence[WantedIdentity],
+        due: t.Mapping[str, str],
+        asked: t.Mapping[str, Request],
     ) -> list[_Request]:
         plans: list[tuple[str, str, str, str, WantedIdentity | None]] = []
         for authority in authorities:
@@ -158,13 +176,17 @@ class Transaction:
             target = identity_target(wanted.name)
             if target in due:
                 plans.append((target, wanted.authority, "identity", wanted.key_type, wanted))
-        keys = self._keys([key_type for _target, _authority, _part, key_type, _identity in plans])
+        born = [asked[plan[4].name].public if plan[4] and plan[4].key_at == "host" else None for plan in plans]
+        made = iter(self._keys([plan[3] for plan, public in zip(plans, born, strict=True) if public is None]))
         taken = set(self._found.journal.serials)
         requests = []
-        for (target, name, part, _key_type, identity), key in zip(plans, keys, strict=True):
-            serial = _new_serial(taken)
-            digest = _pki.sha256(_pki.public_bytes(key))
-            requests.append(_Request(target, name, part, key, serial, digest, due[target], identity))
+        for (target, name, part, _key_type, identity), own in zip(plans, born, strict=True):
+            key = next(made) if own is None else None
+            public = own or t.cast("_pki.PrivateKey", key).public_key()
+            digest = _pki.sha256(_pki.public_bytes(public))
+            requests.append(
+                _Request(target, name, part, key, public, _new_serial(taken), digest, due[target], identity)
+            )
         return requests
 
     def _keys(self, key_types: t.Sequence[str]) -> list[_pki.PrivateKey]:
@@ -233,7 +255,7 @@ class Transaction:
             name = authority.name
             request = by_part.get((name, "root"))
             if request:
-                root = _pki.build_root(authority, key=request.key, serial=request.serial, now=self._now)
+                root = _pki.build_root(authority, key=request.own_key, serial=request.serial, now=self._now)
                 self._take_in(name, "root", root, batch)
             request = by_part.get((name, "issuing"))
             if request:
@@ -242,7 +264,7 @@ class Transaction:
                 issuing = _pki.build_issuing(
                     authority,
                     number=number,
-                    key=request.key,
+                    key=request.own_key,
                     serial=request.serial,
                     root=self._signer(name, "root"),
                     now=self._now,
@@ -308,11 +330,17 @@ class Transaction:
             request = requests[index]
             wanted = t.cast("WantedIdentity", request.identity)
             above = chains[request.authority]
-            leaf = _pki.build_leaf(wanted, key=request.key, serial=request.serial, issuer=above.issuer, now=self._now)
-            key = _pki.encrypted_pem(request.key, secret.key_password(request.spki_sha256))
+            leaf = _pki.build_leaf(
+                wanted, key=request.public, serial=request.serial, issuer=above.issuer, now=self._now
+            )
+            key = None
+            if request.key is not None:
+                key = _pki.encrypted_pem(request.key, secret.key_password(request.spki_sha256))
             content = _pki.Bundle((_pki.certificate_pem(leaf), above.pem), key).to_bytes()
             chain = [above.issuer.certificate]
-            info = _pki.identity_info(wanted.name, leaf, chain=chain, root=above.root, authority=request.authority)
+            info = _pki.identity_info(
+                wanted.name, leaf, chain=chain, root=above.root, authority=request.authority, key_at=wanted.key_at
+            )
             return self._identity_folder.write_temporary(content), info
 
         made = {}

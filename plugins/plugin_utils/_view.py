@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ..module_utils._core._few import few
 from ..module_utils._core._issuing import (
@@ -23,10 +24,14 @@ from ..module_utils._core._material import (
     WantedAuthority,
     WantedIdentity,
     authority_target,
+    identity_target,
 )
 from ._folder import StoreError
 from ._found import Authority, Found, identity_file, look, opened
 from ._place import StorePaths
+
+#: Digests of the public halves of keys that hosts have, by identity.
+Held = t.Mapping[str, t.Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,24 @@ class StoreView:
         )
 
 
+def without_requests(view: StoreView, identities: t.Sequence[WantedIdentity], asked: t.Collection[str]) -> StoreView:
+    """Return what is due where these identities have a request, and others whose key is born on a host have none yet.
+
+    A certificate is made of a request only, so theirs waits.
+    """
+    keyless = {identity_target(each.name) for each in identities if each.key_at == "host" and each.name not in asked}
+    waiting = tuple(change for change in view.changes if change.target in keyless)
+    changes = tuple(change for change in view.changes if change.target not in keyless)
+    return dataclasses.replace(view, changes=changes, postponed=view.postponed + waiting)
+
+
 def inspect(
     paths: StorePaths,
     authorities: t.Sequence[WantedAuthority],
     identities: t.Sequence[WantedIdentity],
     *,
     now: int,
+    held: Held = MappingProxyType({}),
 ) -> StoreView:
     """Return what the store holds and what is due. Needs no passphrase, takes no lock, changes nothing.
 
@@ -100,7 +117,7 @@ def inspect(
     _refuse_doubles(authorities, identities)
     with opened(paths) as (authority_folder, identity_folder):
         found = look(authority_folder, identity_folder, [wanted.name for wanted in identities])
-    return view_of(found, authorities, identities, now=now)
+    return view_of(found, authorities, identities, now=now, held=held)
 
 
 def view_of(
@@ -109,8 +126,16 @@ def view_of(
     identities: t.Sequence[WantedIdentity],
     *,
     now: int,
+    held: Held = MappingProxyType({}),
 ) -> StoreView:
-    """Return what was found beside what is wanted."""
+    """Return what was found beside what is wanted.
+
+    Args:
+        found: what the store holds.
+        authorities, identities: what is wanted.
+        now: seconds since 1970.
+        held: by identity, the keys that its host has, where they are born there and somebody looked.
+    """
     infos = {name: authority.info(name) for name, authority in sorted(found.authorities.items())}
     changes: list[Signing] = []
     notes: list[str] = []
@@ -120,20 +145,22 @@ def view_of(
         changes += plan_authority(authority, found=info, now=now, had_root=had_root)
         notes += notes_on_authority(authority, found=info, now=now)
     for identity in sorted(identities, key=lambda each: each.name):
-        change = plan_identity(identity, found=found.identities.get(identity.name), now=now)
+        change = plan_identity(
+            identity, found=found.identities.get(identity.name), now=now, held=held.get(identity.name)
+        )
         if change is not None:
             changes.append(change)
     notes += notes_on_identities(identities, found=found.identities, authorities=infos)
-    held = sorted(found.authorities.items())
-    rooted = [(name, authority.root) for name, authority in held if authority.root]
+    there = sorted(found.authorities.items())
+    rooted = [(name, authority.root) for name, authority in there if authority.root]
     return StoreView(
         changes=tuple(changes),
         identities=found.identities,
         authorities=infos,
         trust={name: (root.info.sha256,) for name, root in rooted},
         roots={name: (root.pem,) for name, root in rooted},
-        issuing={name: tuple(ca.pem for ca in authority.issuing) for name, authority in held},
-        crls={name: _lists_of(authority) for name, authority in held},
+        issuing={name: tuple(ca.pem for ca in authority.issuing) for name, authority in there},
+        crls={name: _lists_of(authority) for name, authority in there},
         holds_identities=found.holds_identities,
         unfinished=_unfinished(found),
         notes=tuple(notes),

@@ -26,7 +26,13 @@ _KINDS: t.Mapping[str, tuple[t.Callable[[t.Any], bool], str]] = {
         "a list of dictionaries",
     ),
 }
-TASK_OPTIONS = {"authorities": "dicts", "identities": "dicts", "generations_seen": "list", "store": "dict"}
+TASK_OPTIONS = {
+    "authorities": "dicts",
+    "identities": "dicts",
+    "generations_seen": "list",
+    "requests": "dict",
+    "store": "dict",
+}
 STORE_OPTIONS = {"path": "str", "authorities": "str", "identities": "str", "ledger": "str"}
 AUTHORITY_OPTIONS = {
     "name": "str",
@@ -45,12 +51,19 @@ IDENTITY_OPTIONS = {
     "days_reason": "str",
     "formats": "list",
     "common_name": "bool",
+    "key_at": "str",
 }
 
 
 def task_options(arguments: _Option) -> dict[str, t.Any]:
     """Return the options of the task, complete; a batch has thousands of entries, and Ansible's own check is slow."""
-    options: dict[str, t.Any] = {"authorities": [], "identities": [], "generations_seen": [], "store": {}}
+    options: dict[str, t.Any] = {
+        "authorities": [],
+        "identities": [],
+        "generations_seen": [],
+        "requests": {},
+        "store": {},
+    }
     options.update(_checked(arguments, TASK_OPTIONS, where="connsec.tls.pki"))
     options["store"] = _checked(options["store"], STORE_OPTIONS, where="store")
     return options

@@ -10,7 +10,7 @@ Whoever builds the behaviour takes the row out.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._entities import Component, Connection, Host, IdentitySpec, Listener
 
@@ -27,11 +27,10 @@ class Entry:
 
 
 def presented(component: Component, listener: Listener | None = None) -> tuple[str, ...]:
-    """Return the declared identities that instances of a component present or hold; empty if only their own."""
-    listeners = [listener] if listener else component.listeners.values()
-    names = [*component.identities.values(), *component.further]
-    names += [each.identity for each in listeners if each.identity]
-    return tuple(sorted(set(names)))
+    """Return the declared identities that instances of a component present or hold, perhaps at one listener alone."""
+    if listener is None:
+        return component.named_identities
+    return replace(component, listeners={listener.name: listener}).named_identities
 
 
 def _through(entry: Entry) -> str | None:
@@ -66,8 +65,6 @@ def _identity(entry: Entry) -> str | None:
             spec = entry.identities.get(name)
             if spec and spec.issuer != "own":
                 return "identity %s is issued by others (issuer: %s), which is not built yet" % (name, spec.issuer)
-            if spec and spec.key_at != "controller":
-                return "identity %s keeps its key on the host (key_at: host), which is not built yet" % name
     return None
 
 

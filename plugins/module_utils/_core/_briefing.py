@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ._dormant import is_asleep, may_rest
+from ._entities import Instance
 from ._kind import InstanceKind, Option
 from ._scene import Scene, option_id, setting
 from ._spec import State, StepSpec
@@ -124,3 +125,21 @@ def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
         {"address": address, "port": port, "open": open_, "insist": insist}
         for (address, port), (open_, insist) in sorted(wanted.items())
     ]
+
+
+def reads_keystore_only(scene: Scene, instance: Instance) -> bool:
+    """Return whether nobody needs the instance's key outside of a keystore: no option of its, and no probe of ours."""
+    if "pkcs12" not in scene.kinds[instance.name].formats:
+        return False
+    pairs = scene.pairs_at(instance)
+    if any(pair.client == instance and pair.mode == "mutual" for pair in pairs):
+        return False  # a probe with the instance's own key reads it as PEM
+    key = scene.paths(instance)["key"]
+    options = (
+        option
+        for pair in pairs
+        for stage in steps_of(pair)
+        if pair.end_of(stage) == instance
+        for option in scene.options(stage, pair)
+    )
+    return not any(key in str(option.value) for option in options)

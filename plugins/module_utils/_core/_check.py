@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import replace
 
 from ._entities import AuthoritySpec, Component, Connection, Host, IdentitySpec, Listener, instances_of
+from ._few import few
 from ._fields import LONGEST_LEAF_DAYS
 from ._names import NameRefused, host_name, part_of_path, shown
 from ._profile import PROFILES
@@ -41,6 +42,7 @@ def check(
     _hosts(reader, entries, known, declared)
     for component in entries.components.values():
         _component(reader, entries, component)
+    _shared_keys(reader, entries)
     seen: dict[tuple[str, str, str], str] = {}
     for connection in entries.connections:
         _connection(reader, entries, connection)
@@ -91,6 +93,21 @@ def _identities(reader: Reader, entries: Entries, default_authority: str) -> Non
             reader.note(
                 where, "there is no instance %s%s" % (shown(name), reader.nearest(name, _instance_names(entries, name)))
             )
+
+
+def _shared_keys(reader: Reader, entries: Entries) -> None:
+    """Note the identities whose key is born on a host and would have to leave it, for another instance presents it."""
+    holders: dict[str, list[str]] = {}
+    for component in entries.components.values():
+        for instance in instances_of(component):
+            for name in {instance.name, *component.named_identities}:
+                holders.setdefault(name, []).append(instance.name)
+    for name, identity in entries.identities.items():
+        sharing = sorted(holders.get(name, ()))
+        if identity.key_at == "host" and len(sharing) > 1:
+            what = "a key that is born on a host is one instance's alone, and %s present %s; name an identity for each"
+            what += ", such as %s, or leave key_at out"
+            reader.note(entries.sources["identities", name] + ".key_at", what % (few(sharing), name, sharing[0]))
 
 
 def _instance_names(entries: Entries, name: str) -> list[str]:

@@ -105,6 +105,12 @@ class Component:
     window: str | None = None
     source: str = ""
 
+    @property
+    def named_identities(self) -> tuple[str, ...]:
+        """Return the declared identities that its instances present or hold; empty if only their own."""
+        listeners = (each.identity for each in self.listeners.values() if each.identity)
+        return tuple(sorted({*self.identities.values(), *self.further, *listeners}))
+
 
 @dataclass(frozen=True)
 class Through:
@@ -278,6 +284,13 @@ class Model:
     def authority_of(self, identity: str) -> str:
         """Return the authority that issues an identity."""
         return self.identities[identity].authority if identity in self.identities else self.default_authority
+
+    def keeps_key(self, instance: Instance) -> bool:
+        """Return whether the key of an identity of the instance is born on its host and stays there."""
+        if not self.identities:
+            return False
+        names = (instance.name, *self.components[instance.component].named_identities)
+        return any(self.identities[name].key_at == "host" for name in names if name in self.identities)
 
     def to_json(self) -> dict[str, t.Any]:
         """Return the model as plain data, pairs by what they consist of."""

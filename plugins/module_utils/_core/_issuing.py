@@ -53,12 +53,21 @@ def renewal_at(name: str, *, not_before: int, not_after: int) -> int:
 # Identities
 
 
-def plan_identity(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> Signing | None:
+def plan_identity(
+    wanted: WantedIdentity, *, found: IdentityInfo | None, now: int, held: t.Collection[str] | None = None
+) -> Signing | None:
     """Return the change that takes an identity from what was ``found`` to what is ``wanted``, if one is needed.
 
     Formats are no reason: every format is made from the same key and certificate when a host is given them.
+
+    Args:
+        wanted: the identity as planned.
+        found: the identity as the store has it.
+        now: seconds since 1970.
+        held: digests of the public halves of the keys that its host has, where they are born there; None if nobody
+            looked.
     """
-    urgent = _reason_to_issue(wanted, found=found, now=now)
+    urgent = _reason_to_issue(wanted, found=found, now=now) or _reason_of_key(wanted, found=found, held=held)
     reason = urgent or _reason_to_renew(wanted, found=found, now=now)
     if reason is None:
         return None
@@ -100,12 +109,21 @@ def _reason_to_issue(wanted: WantedIdentity, *, found: IdentityInfo | None, now:
     return None
 
 
+def _reason_of_key(wanted: WantedIdentity, *, found: IdentityInfo | None, held: t.Collection[str] | None) -> str | None:
+    """Return why nobody has the key of the certificate that there is."""
+    if found is None or found.key_at != "host" or held is None or found.spki_sha256 in held:
+        return None
+    return "its key is not on its host any more"
+
+
 def _reason_to_renew(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> str | None:
     """Return why a certificate that serves for now should be followed by another."""
     if found is None:
         return None
     if _life(found) > wanted.days * DAY:
         return "its life is %d days, planned %d" % (-(-_life(found) // DAY), wanted.days)
+    if found.key_at != wanted.key_at:
+        return "its key was made at the %s, planned at the %s" % (found.key_at, wanted.key_at)
     if now >= renewal_at(wanted.name, not_before=found.not_before, not_after=found.not_after):
         return "two thirds of its life have passed"
     return None

@@ -130,6 +130,7 @@ class LookPlan:
             "variables": variables(scene, instance),
             "reads": [_option(option) for option in self._options(instance, pairs)],
             "sessions": dict(kind.sessions) or None,
+            "keys": scene.model.keeps_key(instance),
             "sockets": any(pair.client == instance for pair in pairs),
         }
 

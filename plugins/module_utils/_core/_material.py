@@ -14,6 +14,7 @@ from ._names import authority_name, endpoint_name, identity_name
 Usage = str  # one of USAGES; a plain str, because it comes from users' files
 USAGES = ("client", "server")
 FORMATS = ("crl", "java", "pem", "pkcs12")
+KEY_PLACES = ("controller", "host")
 IDENTITY_KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 AUTHORITY_KEY_TYPES = ("ec-p384", "rsa-4096")
 
@@ -80,6 +81,7 @@ class WantedIdentity:
         formats: what its readers read; PEM is always made.
         common_name: whether an old reader needs one of the names as common name too.
         days_reason: why it may live longer than 199 days.
+        key_at: where its key is made and stays: ``controller``, in the store, or ``host``.
     """
 
     name: str
@@ -91,6 +93,7 @@ class WantedIdentity:
     formats: tuple[str, ...] = ("pem",)
     common_name: bool = False
     days_reason: str = ""
+    key_at: str = "controller"
 
     def __post_init__(self) -> None:
         where = "identity %s" % (self.name,)
@@ -107,6 +110,7 @@ class WantedIdentity:
         for each in self.formats:
             _refuse_unless_one_of(each, FORMATS, where=where + ": formats")
         _refuse_unless_one_of(self.key_type, IDENTITY_KEY_TYPES, where=where + ": key_type")
+        _refuse_unless_one_of(self.key_at, KEY_PLACES, where=where + ": key_at")
         most, hint = (LONGEST_DAYS, ", or more with a days_reason") if not self.days_reason else (3652, "")
         _refuse_unless_within(self.days, 1, most, where=where + ": days", hint=hint)
         object.__setattr__(self, "names", names)
@@ -135,6 +139,7 @@ class IdentityInfo:
     chain_sha256: tuple[str, ...]
     chain_not_after: int
     common_name: str
+    key_at: str = "controller"
 
     def to_json(self) -> dict[str, t.Any]:
         """Return it as plain data for results, facts and reports."""

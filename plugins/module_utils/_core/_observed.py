@@ -122,6 +122,7 @@ class SeenInstance:
         drift: a sentence for each file that is not as it was installed, by file.
         noted: the steps that are under way.
         loaded: the generation that the process has taken up, as far as a step of ours saw it.
+        keys: digests of the public halves of the keys that were born on the host; None if nobody looked.
         steps: ids of the steps whose snapshots are kept.
         finished: those of them that were finished.
         kept_since: when each was taken, in seconds since 1970.
@@ -141,6 +142,7 @@ class SeenInstance:
     drift: t.Mapping[str, str] = field(default_factory=dict)
     noted: tuple[Noted, ...] = ()
     loaded: str | None = None
+    keys: frozenset[str] | None = None
     steps: frozenset[str] = frozenset()
     finished: frozenset[str] = frozenset()
     kept_since: t.Mapping[str, float] = field(default_factory=dict)
@@ -254,6 +256,7 @@ def parse_instance(data: Json) -> SeenInstance:
         drift=dict(data.get("drift") or {}),
         noted=tuple(_noted(row) for _name, row in sorted((data.get("pending") or {}).items())),
         loaded=(data.get("loaded") or {}).get("generation"),
+        keys=None if data.get("keys") is None else frozenset(data["keys"]),
         steps=frozenset(steps),
         finished=frozenset(name for name, row in steps.items() if row.get("finished")),
         kept_since={name: float(row["at"]) for name, row in steps.items() if row.get("at")},

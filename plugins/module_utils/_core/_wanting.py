@@ -159,6 +159,7 @@ class Wishes:
             days_reason=authority.days_reason,
             formats=tuple({form for holder in holders for form in self.formats_of(holder)}),
             common_name=any(agreement.common_name for _unused, agreement in agreements),
+            key_at=spec.key_at,
         )
 
     def _pairs(self, holder: Instance) -> list[Pair]:

@@ -99,6 +99,26 @@ def read_certificate(der: bytes) -> Certificate:
         raise DerError("these %d bytes are not a certificate: %s" % (len(der), error)) from error
 
 
+def key_of_request(der: bytes) -> bytes:
+    """Return the public key, as SubjectPublicKeyInfo, of a certificate request.
+
+    Raises:
+        DerError: it is too large, cut off, or not a request.
+    """
+    if len(der) > SIZE_LIMIT:
+        raise DerError("a request of %d bytes is not read; the limit is %d" % (len(der), SIZE_LIMIT))
+    try:
+        about = _take(_fields(_only(der, _SEQUENCE)), 0, _SEQUENCE)
+        _version, _content, subject = _field(about, 0)
+        _subject, _content, start = _field(about, subject)
+        tag, _content, end = _field(about, start)
+    except IndexError as error:
+        raise DerError("these %d bytes are not a certificate request" % len(der)) from error
+    if tag != _SEQUENCE:
+        raise DerError("the certificate request has no public key")
+    return about[start:end]
+
+
 def _field(data: bytes, at: int) -> tuple[int, bytes, int]:
     """Return the tag, the content and the end of the field that begins at ``at``."""
     tag, length, start = data[at], data[at + 1], at + 2

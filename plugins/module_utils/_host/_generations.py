@@ -53,8 +53,8 @@ class Material:
 
         Args:
             directory: the host's folder of ours.
-            asked: ``name``, ``folder``, ``account``, ``inputs`` and ``identity``, and to go back ``trusted``,
-                ``roots`` and ``revoked``.
+            asked: ``name``, ``folder``, ``account``, ``inputs`` and ``identity``, ``born`` where the key was born on
+                this host, and to go back ``trusted``, ``roots`` and ``revoked``.
 
         Raises:
             FilesError: the folder cannot be the name of one, or the account is not there.
@@ -159,6 +159,7 @@ class Material:
         for folder in (self._base, os.path.join(self._base, "generations")):
             make_own(folder)
         self._sweep()
+        files = [*files, *self._own_files(files)]
         number = self._next()
         folder = os.path.join(self._base, "generations", number)
         try:
@@ -167,6 +168,19 @@ class Material:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self._take(number)
+        if self._asked.get("born"):
+            from ._births import forget_pending
+
+            forget_pending(self._base, str(self._asked["born"]["spki_sha256"]))
+
+    def _own_files(self, files: t.Sequence[File]) -> list[File]:
+        """Return the secret files that this host makes itself, where the key was born on it."""
+        if not self._asked.get("born"):
+            return []
+        from ._births import own_files
+
+        made = own_files(self._base, self._asked["born"], {file.name: file.data for file in files})
+        return [File(name, data, secret=True) for name, data in sorted(made.items())]
 
     def _write(self, folder: str, number: str, files: t.Sequence[File]) -> None:
         """Write a generation; its manifest comes last, and without one it does not count."""

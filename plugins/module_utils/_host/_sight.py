@@ -9,6 +9,7 @@ What cannot be seen is named in ``unreadable`` and never guessed.
 from __future__ import annotations
 
 import json
+import os
 import time
 import typing as t
 
@@ -140,7 +141,13 @@ class Sight:
             return {}
         from ._installed import installed
 
-        return dict(installed(self.directory, str(self.asked["folder"])))
+        folder = str(self.asked["folder"])
+        found = dict(installed(self.directory, folder))
+        if self.asked.get("keys"):
+            from ._births import held_keys
+
+            found["keys"] = held_keys(os.path.join(self.directory, folder))
+        return found
 
     def _refusals(self) -> Json:
         from ._way_back import refusals

@@ -368,10 +368,6 @@ BLOCKED = [
         "identity web is issued by others",
     ),
     (
-        [((*ROUTER, "identities"), ["web"]), (("identities", "web"), {"key_at": "host"})],
-        "identity web keeps its key on the host",
-    ),
-    (
         [((*ROUTER, "identities"), ["web", "two"]), (("identities",), {"web": {}, "two": {}})],
         "router holds more than one identity",
     ),
@@ -389,6 +385,26 @@ def test_what_is_not_built_yet_blocks_with_one_sentence(changes, told):
     pair = parse(changed(*changes)).pairs[0]
     assert pair.blocked.startswith(told)
     assert "\n" not in pair.blocked
+
+
+def test_a_key_that_is_born_on_a_host_is_one_instances_alone():
+    at_home = (("identities", "web"), {"key_at": "host"})
+    shared = changed(((*CONFSERV, "identities"), ["web"]), at_home)
+    assert mistakes(shared) == [
+        "fleet.yml: identities.web.key_at: a key that is born on a host is one instance's alone, and confserv@cfg1,"
+        " confserv@cfg2 present web; name an identity for each, such as confserv@cfg1, or leave key_at out"
+    ]
+    by_two = changed(((*ROUTER, "identities"), ["web"]), ((*DB, "identities"), {"server": "web"}), at_home)
+    assert ["crm_db@db1, router@urs1 present web" in line for line in mistakes(by_two)] == [True]
+
+
+@pytest.mark.parametrize("name", ["web", "router@urs1"])
+def test_a_key_of_one_instance_may_be_born_on_its_host(name):
+    named = [((*ROUTER, "identities"), ["web"])] if name == "web" else []
+    model = parse(changed(*named, (("identities", name), {"key_at": "host"})))
+    assert {pair.blocked for pair in model.pairs} == {None}
+    keeping = {each.name for each in model.instances() if model.keeps_key(each)}
+    assert keeping == {"router@urs1"}
 
 
 def test_one_identity_for_all_usages_blocks_nothing():

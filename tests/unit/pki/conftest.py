@@ -51,11 +51,11 @@ class Bench:
         self.authorities: list[WantedAuthority] = [WantedAuthority()]
         self.passphrases = Passphrases(CANARY, CANARY)
 
-    def inspect(self, *identities: WantedIdentity, now: int = NOW) -> StoreView:
+    def inspect(self, *identities: WantedIdentity, now: int = NOW, **options: t.Any) -> StoreView:
         """Look at the store."""
         from ansible_collections.connsec.tls.plugins.plugin_utils._store import inspect
 
-        return inspect(self.paths, self.authorities, identities, now=now)
+        return inspect(self.paths, self.authorities, identities, now=now, **options)
 
     def carry_out(self, *identities: WantedIdentity, now: int = NOW, **options: t.Any) -> StoreView:
         """Do what is due."""

@@ -1,0 +1,290 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys that are born on a host and never leave it, kept until their certificate comes; private to this collection.
+
+::
+
+    pending-key/{key.pem, or keystore.p12 and keystore.password}    0400, the account's
+    pending-key/key.json                                            whose it is, its public half's digest, its request
+
+The folder is made whole under another name and taken by one rename. A generation gets a copy of the key, and only then
+the folder goes: killed at any moment, the next run finds the key here or in a generation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import typing as t
+
+from .._core._birth import BirthRefused, PendingKey, WantedKey, plan_birth
+from .._core._change import Change
+from ._der import key_of_request
+from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_new
+from ._installed import linked, manifest_of, read_json
+from ._keygen import (
+    KEY,
+    KEYSTORE,
+    PASSWORD,
+    answer_keystore,
+    make_key,
+    make_key_in_keystore,
+    make_keystore,
+    make_request,
+    make_request_of_keystore,
+    new_password,
+    password_of,
+    program,
+    request_der,
+)
+from ._reading import FilesError, Owner, read_regular, refusal
+
+PENDING_KEY: t.Final = "pending-key"
+RECORD: t.Final = "key.json"
+_KNOWN: t.Final = ("identity", "key_type", "spki_sha256", "request")
+_NEW: t.Final = ".pending-key.connsec-new"
+_ANSWERING: t.Final = ".keystore.connsec-new"
+
+
+# What there is
+
+
+def pending_key(base: str) -> PendingKey | None:
+    """Return the key that waits in an instance's folder for its certificate; None if none does."""
+    folder = os.path.join(base, PENDING_KEY)
+    if not os.path.lexists(folder):
+        return None
+    try:
+        record = read_json(os.path.join(folder, RECORD)) or {}
+        spoilt = _spoilt(folder, record.get("files") or {KEY: ""})
+    except FilesError as error:
+        record, spoilt = {}, str(error)
+    identity, key_type, spki, request = (str(record.get(name) or "") for name in _KNOWN)
+    return PendingKey(identity, key_type, spki, request, spoilt)
+
+
+def held_keys(base: str) -> list[str]:
+    """Return the digests of the public halves of all keys of an instance that were born here and are still there."""
+    waiting = pending_key(base)
+    found = {waiting.spki_sha256} if waiting is not None and not waiting.spoilt else set()
+    return sorted(found | {digest for digest, _folder in _kept(base)})
+
+
+def _kept(base: str) -> t.Iterator[tuple[str, str]]:
+    """Yield (digest, folder) of each generation that has its own key, the newest first."""
+    try:
+        numbers = sorted(os.listdir(os.path.join(base, "generations")), reverse=True)
+    except OSError:
+        return
+    for number in numbers:
+        manifest = manifest_of(base, number) or {}
+        digest = (manifest.get("inputs") or {}).get("key")
+        folder = os.path.join(base, "generations", number)
+        files = {name: row for name, row in (manifest.get("files") or {}).items() if name in (KEY, KEYSTORE)}
+        only = {KEY: files[KEY]} if KEY in files else files
+        if digest and only and not _spoilt(folder, {name: str(row["sha256"]) for name, row in only.items()}):
+            yield str(digest), folder
+
+
+def _spoilt(folder: str, files: t.Mapping[str, str]) -> str:
+    """Return what is wrong with the files of a key; empty if nothing is."""
+    for name, digest in sorted(files.items()):
+        try:
+            found = read_regular(os.path.join(folder, name))
+        except FilesError as error:
+            return str(error)
+        if found is None:
+            return "%s is missing" % name
+        if hashlib.sha256(found.data).hexdigest() != digest:
+            return "%s is not the one that was made" % name
+    return ""
+
+
+# Birth
+
+
+class Birth:
+    """The key of one instance, to be made where it is to be used."""
+
+    def __init__(self, directory: str, asked: t.Mapping[str, t.Any]) -> None:
+        """Take in what is asked for.
+
+        Args:
+            directory: the host's folder of ours.
+            asked: ``name``, ``folder``, ``account``, ``identity``, ``key_type``, ``certified`` and ``keystore_only``.
+
+        Raises:
+            BirthRefused: there is no such key type.
+            FilesError: the account is not there.
+        """
+        certified = str(asked.get("certified") or "")
+        self._wanted = WantedKey(str(asked["name"]), str(asked["identity"]), str(asked["key_type"]), certified)
+        self._keystore_only = bool(asked.get("keystore_only"))
+        self._owner: Owner = owner_of_account(asked.get("account"))
+        self.base = os.path.join(directory, str(asked["folder"]))
+
+    def plan(self) -> Change | None:
+        """Return why a key has to be born; None if one waits for its certificate already."""
+        return plan_birth(self._wanted, pending=pending_key(self.base))
+
+    def request(self) -> PendingKey | None:
+        """Return the key that waits, with its request."""
+        return pending_key(self.base)
+
+    def make(self) -> None:
+        """Make key and request, and take them by one rename.
+
+        Raises:
+            TlsError: they cannot be made; nothing half-made is left.
+        """
+        make_own(self.base)
+        new = os.path.join(self.base, _NEW)
+        shutil.rmtree(new, ignore_errors=True)
+        make_directory(new, mode=0o700)
+        try:
+            request = self._born(new)
+            self._record(new, request)
+            self._take(new)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def _born(self, folder: str) -> str:
+        """Make the key, with the program that this host has, and return its request."""
+        wanted = self._wanted
+        openssl, keytool = program("openssl"), program("keytool")
+        if openssl:
+            key = os.path.join(folder, KEY)
+            make_key(openssl, wanted.key_type, key)
+            return make_request(openssl, key, wanted.identity, folder=folder)
+        if keytool and self._keystore_only:
+            password = password_of(os.path.join(self.base, "current")) or new_password()
+            write_new(os.path.join(folder, PASSWORD), password.encode(), mode=0o400)
+            make_key_in_keystore(keytool, wanted.key_type, wanted.identity, folder=folder)
+            return make_request_of_keystore(keytool, wanted.identity, folder=folder)
+        raise BirthRefused(
+            "the key of %s is to be born on this host, which has no openssl%s; install it, or let the key be made with"
+            " key_at: controller" % (wanted.instance, "" if self._keystore_only else " (it reads more than a keystore)")
+        )
+
+    def _record(self, folder: str, request: str) -> None:
+        """Write down whose key it is, and give its files to their account."""
+        names = [name for name in (KEY, KEYSTORE, PASSWORD) if os.path.exists(os.path.join(folder, name))]
+        record = {
+            "version": 1,
+            "instance": self._wanted.instance,
+            "identity": self._wanted.identity,
+            "key_type": self._wanted.key_type,
+            "spki_sha256": hashlib.sha256(key_of_request(request_der(request))).hexdigest(),
+            "request": request,
+            "files": {name: self._given(os.path.join(folder, name)) for name in names},
+            "born_at": round(time.time(), 3),
+        }
+        write_new(
+            os.path.join(folder, RECORD), (json.dumps(record, sort_keys=True, indent=1) + "\n").encode(), mode=0o600
+        )
+
+    def _given(self, path: str) -> str:
+        """Give a file to its account, and return its digest once the disk has it."""
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                give(file, self._owner)
+                os.fchmod(file, 0o400)
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise refusal(path, error, "given to its account") from error
+        found = read_regular(path)
+        return hashlib.sha256(found.data).hexdigest() if found else ""
+
+    def _take(self, new: str) -> None:
+        waiting = os.path.join(self.base, PENDING_KEY)
+        sync_folder(new)
+        shutil.rmtree(waiting, ignore_errors=True)
+        try:
+            os.rename(new, waiting)
+        except OSError as error:
+            raise refusal(waiting, error, "taken") from error
+        sync_folder(self.base)
+
+
+# Use
+
+
+def own_files(base: str, asked: t.Mapping[str, t.Any], files: t.Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the secret files of a generation whose key was born here: the key, and a keystore where one is read.
+
+    Args:
+        base: the instance's folder.
+        asked: ``spki_sha256`` of the key, ``identity``, and whether a ``keystore`` is read.
+        files: the generation's public files.
+
+    Raises:
+        TlsError: the key is not there any more, or a keystore cannot be made of it.
+    """
+    digest = str(asked["spki_sha256"])
+    folder = _folder_of_key(base, digest)
+    if folder is None:
+        raise FilesError(
+            "the key of %s is not on this host any more; run again: a new one is born and gets a certificate"
+            % asked["identity"]
+        )
+    password = password_of(folder) or _current_password(base) or new_password()
+    secret = {PASSWORD: password.encode()} if asked.get("keystore") else {}
+    key = read_regular(os.path.join(folder, KEY))
+    if key is None:
+        return {**secret, KEYSTORE: _answered(base, folder, asked, files["fullchain.pem"])}
+    if asked.get("keystore"):
+        openssl = _needed("openssl", asked)
+        path, alias = os.path.join(folder, KEY), str(asked["identity"])
+        secret[KEYSTORE] = make_keystore(openssl, path, files["fullchain.pem"], alias=alias, password=password)
+    return {KEY: key.data, **secret}
+
+
+def _folder_of_key(base: str, digest: str) -> str | None:
+    waiting = pending_key(base)
+    if waiting is not None and not waiting.spoilt and waiting.spki_sha256 == digest:
+        return os.path.join(base, PENDING_KEY)
+    return next((folder for found, folder in _kept(base) if found == digest), None)
+
+
+def _current_password(base: str) -> str | None:
+    """Return the password that programs know already: it stays the same from one generation to the next."""
+    return password_of(os.path.join(base, "generations", linked(base, "current") or ""))
+
+
+def _answered(base: str, folder: str, asked: t.Mapping[str, t.Any], certificates: bytes) -> bytes:
+    """Return the keystore in which keytool made the key, with its certificates put in; the one that waits stays."""
+    place = os.path.join(base, _ANSWERING)
+    shutil.rmtree(place, ignore_errors=True)
+    make_directory(place, mode=0o700)
+    try:
+        for name in (KEYSTORE, PASSWORD):
+            found = read_regular(os.path.join(folder, name))
+            if found is not None:
+                write_new(os.path.join(place, name), found.data, mode=0o400)
+        return answer_keystore(_needed("keytool", asked), certificates, alias=str(asked["identity"]), folder=place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _needed(name: str, asked: t.Mapping[str, t.Any]) -> str:
+    found = program(name)
+    if found is None:
+        raise BirthRefused("the key of %s was made by %s, which this host has not any more" % (asked["identity"], name))
+    return found
+
+
+def forget_pending(base: str, digest: str) -> None:
+    """Let the key that waited go, once a generation has it."""
+    waiting = pending_key(base)
+    if waiting is not None and waiting.spki_sha256 == digest:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(os.path.join(base, PENDING_KEY))
+            sync_folder(base)
