@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ._entities import Component, Connection, Host, IdentitySpec, Listener
+from ._entities import Component, Connection, Host, IdentitySpec, Listener, instances_of
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ def _identity(entry: Entry) -> str | None:
     return None
 
 
+def _key_for_others(entry: Entry) -> str | None:
+    for component in (entry.server, entry.client):
+        for name in (*component.named_identities, *(each.name for each in instances_of(component))):
+            spec = entry.identities.get(name)
+            if spec and spec.issuer != "own" and spec.key_at == "host":
+                what = "identity %s is issued by others (issuer: %s) while its key stays on the host (key_at: host)"
+                return what % (name, spec.issuer) + ", which is not built yet"
+    return None
+
+
 def _several_identities(entry: Entry) -> str | None:
     for component in (entry.client, entry.server):
         names = presented(component)
@@ -89,6 +99,7 @@ RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _through,
     _transport,
     _identity,
+    _key_for_others,
     _several_identities,
 )
 

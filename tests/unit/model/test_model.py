@@ -368,6 +368,14 @@ BLOCKED = [
         "identity web is issued by others",
     ),
     (
+        [((*ROUTER, "identities"), ["web"]), (("identities", "web"), {"issuer": "requested", "key_at": "host"})],
+        "identity web is issued by others (issuer: requested)",
+    ),
+    (
+        [(("identities", "router@urs1"), {"issuer": "requested", "key_at": "host"})],
+        "identity router@urs1 is issued by others (issuer: requested) while its key stays on the host",
+    ),
+    (
         [((*ROUTER, "identities"), ["web", "two"]), (("identities",), {"web": {}, "two": {}})],
         "router holds more than one identity",
     ),
