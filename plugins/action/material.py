@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._fleet import plain
+from ..plugin_utils._place import STORE_VARIABLES
 from ..plugin_utils._run import refuse_while_held
 from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, standing, store_paths
 
@@ -21,6 +22,8 @@ MODULE = "connsec.tls.material"
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     """The controller's half: keys leave the store here, and only inside a pipelined connection."""
+
+    _trust_files: t.Mapping[str, str] = {}
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Hand every instance's files to the module."""
@@ -32,6 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             paths = self._paths(arguments.pop("store", None), variables)
             if not self._task.check_mode:
                 refuse_while_held(paths)
+            self._trust_files = {str(k): str(v) for k, v in (arguments.pop("trust_files", None) or {}).items()}
             going_back = arguments.get("state") == "previous"
             rows, lacking = [], {}
             for row in arguments.get("instances") or ():
@@ -56,9 +60,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _paths(self, given: t.Mapping[str, str] | None, task_vars: t.Mapping[str, t.Any]) -> StorePaths:
         if given:
-            return StorePaths(**{name: str(given[name]) for name in ("authorities", "identities", "ledger")})
-        names = ("tls_store", "tls_store_authorities", "tls_store_identities", "tls_store_ledger")
-        variables = {name: self._variable(task_vars, name) for name in names if task_vars.get(name)}
+            return StorePaths(**{name: str(given[name]) for name in given})
+        variables = {name: self._variable(task_vars, name) for name in STORE_VARIABLES if task_vars.get(name)}
         directory = self._variable(task_vars, "tls_inventory_directory") or self._variable(task_vars, "inventory_dir")
         return store_paths(variables, inventory_directory=str(directory) if directory else None)
 
@@ -73,8 +76,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         asked = {name: row.get(name) for name in ("name", "folder", "account")}
         trust = tuple(row.get("trust") or ())
         if going_back:
-            trusted = material(paths, None, trust=trust, passphrase=None).inputs["trust"] if trust else None
-            stands = standing(paths)
+            files = self._trust_files
+            found = material(paths, None, trust=trust, passphrase=None, trust_files=files) if trust else None
+            trusted = found.inputs["trust"] if found else None
+            stands = standing(paths, trust_files=files)
             return {**asked, "trusted": trusted, "revoked": sorted(stands.revoked), "roots": sorted(stands.roots)}
         passphrase = self._variable(task_vars, "tls_identities_passphrase") or self._variable(
             task_vars, "tls_store_passphrase"
@@ -92,6 +97,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 formats=formats,
                 passphrase=None if passphrase is None else str(passphrase),
                 instance=str(row["name"]),
+                trust_files=self._trust_files,
             )
         except NotIssued:
             if not self._task.check_mode:

@@ -36,6 +36,7 @@ STORE_VARIABLES = {
     "authorities": "tls_store_authorities",
     "identities": "tls_store_identities",
     "ledger": "tls_store_ledger",
+    "requests": "tls_store_requests",
 }
 
 
@@ -59,19 +60,20 @@ class ActionModule(ActionBase):
 
     def _done(self, options: t.Mapping[str, t.Any], task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         refuse_old_library()
-        authorities = wanted_authorities(options["authorities"])
+        authorities = wanted_authorities(options["authorities"], trust_files=options["trust_files"])
         identities = wanted_identities(options["identities"], authorities=authorities)
         requests, refused = read_requests(options["requests"], identities)
         paths = self._paths(options["store"], task_vars)
         passphrases = passphrases_of({name: self._variable(task_vars, name) for name in PASSPHRASES})
+        trust_files = {str(name): str(path) for name, path in options["trust_files"].items()}
         now = int(time.time())
         wanted: tuple[StorePaths, list[WantedAuthority], list[WantedIdentity]] = (paths, authorities, identities)
         given: dict[str, t.Any] = {"passphrases": passphrases, "generations_seen": options["generations_seen"]}
         if self._task.check_mode:
-            view = preflight(paths, inspect(*wanted, now=now), **given)
+            view = preflight(paths, inspect(*wanted, now=now, trust_files=trust_files), **given)
         else:
             refuse_while_held(paths)
-            view = carry_out(*wanted, now=now, requests=requests, **given)
+            view = carry_out(*wanted, now=now, requests=requests, trust_files=trust_files, **given)
         result = _reported(view, identities, refused)
         if self._task.diff:
             result["diff"] = diff_of(view.changes)
@@ -111,6 +113,7 @@ def _reported(
         "crls": _joined(view.crls),
         "unfinished": list(view.unfinished),
         "refused": dict(refused),
+        "awaited": {name: {"seen": each.seen, "todo": each.todo} for name, each in sorted(view.awaited.items())},
         **({"warnings": warnings} if warnings else {}),
     }
 

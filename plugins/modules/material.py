@@ -122,6 +122,9 @@ options:
     type: str
     choices: [present, previous]
     default: present
+  trust_files:
+    description: The files on the controller with the CA lists of authorities that are not ours, by authority.
+    type: dict
   store:
     description:
       - The folders C(authorities), C(identities) and C(ledger) of the store on the controller.
@@ -275,6 +278,7 @@ def main() -> None:
             "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE},
             "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
             "store": {"type": "dict"},
+            "trust_files": {"type": "dict"},
             "look": {"type": "dict"},
         },
         supports_check_mode=True,

@@ -21,7 +21,7 @@ description:
   - Private keys are encrypted at rest and never returned. The passphrase is a variable, not an option, so that it can
     come from Ansible Vault and never stands in a task - V(tls_store_passphrase), or one each in
     V(tls_authorities_passphrase) and V(tls_identities_passphrase). Where nothing has to be signed, none is needed; and
-    without that of the authorities, renewals of what is still valid and lists are postponed.
+    without that of the authorities, what an existing one would sign is postponed.
   - The intent of every certificate is in the store's journal before the first signature, so that a run that is killed
     at any moment leaves a store in which every file is complete, and the next run says what was not finished.
   - It is refused while another run holds the store. In check mode it is not.
@@ -32,7 +32,7 @@ options:
   authorities:
     description:
       - The authorities that are wanted, each a root and an issuing authority below it.
-      - Without any, there is one of the name V(connsec).
+      - Without any, and without O(trust_files), there is one of the name V(connsec).
     type: list
     elements: dict
     default: []
@@ -107,6 +107,14 @@ options:
         elements: str
         choices: [crl, java, pem, pkcs12]
         default: [pem]
+      issuer:
+        description:
+          - Who signs it - an authority of ours, or others who are asked to.
+          - A request for V(requested) goes to the folder of requests; its answer is taken from there when it equals
+            what is wanted. C(docs/pki.md) says more.
+        type: str
+        choices: [own, requested]
+        default: own
       common_name:
         description: Whether an old reader needs one of the names, of at most 64 characters, as common name too.
         type: bool
@@ -153,6 +161,15 @@ options:
       ledger:
         description: The folder of the ledger; the variable is V(tls_store_ledger).
         type: path
+      requests:
+        description: The folder of requests for others to sign; the variable is V(tls_store_requests).
+        type: path
+  trust_files:
+    description:
+      - The files on the controller with the CA lists of authorities that are not ours, by authority.
+      - What they sign is wanted with O(identities[].issuer=requested).
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Can run in check mode and tell what it would do without making so much as a lock file.
@@ -202,8 +219,8 @@ reasons:
     identity confserv@cfg1: 'names differ: +10.0.0.7'
 postponed:
   description:
-    - What is due and can wait for a run that has the passphrase of the authorities, and why it is due - renewals of
-      certificates that are still valid, and revocation lists.
+    - What is due and waits for a run that has the passphrase of the authorities, and why it is due. What cannot be used
+      as wanted meanwhile is in RV(awaited), too.
     - So are certificates of keys that are born on hosts which have sent no request.
   type: dict
   returned: success
@@ -242,6 +259,11 @@ not_issued:
   elements: str
   returned: success
   sample: []
+awaited:
+  description: The identities that wait for others to sign - what for and since when, and who must do what.
+  type: dict
+  returned: success
+  sample: {}
 authorities:
   description: What is public about each authority of the store - its root, and its issuing authorities.
   type: dict

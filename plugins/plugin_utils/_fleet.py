@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import time
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -28,6 +30,7 @@ from ._ledger import Ledger
 from ._model_source import model_from_vars
 from ._operator import VARIABLES as OPERATOR_VARIABLES
 from ._operator import Operator, operator_of
+from ._place import STORE_VARIABLES
 from ._store import StorePaths, StoreView, inspect, store_paths
 
 DIRECTORY = "/etc/connsec"
@@ -49,10 +52,7 @@ RUN_VARIABLES: t.Final = (
     "tls_report_directory",
     "tls_approved_plan",
     "tls_window",
-    "tls_store",
-    "tls_store_authorities",
-    "tls_store_identities",
-    "tls_store_ledger",
+    *STORE_VARIABLES,
     *OPERATOR_VARIABLES,
 )
 
@@ -112,10 +112,20 @@ class Fleet:
         }
         key = tuple(instances), tuple(sorted(held.items()))
         if key not in self._views:
-            wanted = self.wishes.identities(instances)
-            found = inspect(self.paths, self.wishes.authorities(), wanted, now=self.now, held=held)
+            wanted = self.wishes.authorities(), self.wishes.identities(instances)
+            found = inspect(self.paths, *wanted, now=self.now, held=held, trust_files=self.trust_files)
             self._views[key] = found if self.can_sign else found.without_signing()
         return self._views[key]
+
+    @property
+    def trust_files(self) -> dict[str, str]:
+        """Return the files of the CA lists of others, by authority; their paths begin at the inventory's folder."""
+        start = self.inventory_directory or ""
+        return {name: os.path.join(start, path) for name, path in self._trust_files.items()}
+
+    @functools.cached_property
+    def _trust_files(self) -> dict[str, str]:
+        return self.wishes.trust_files()
 
     def scene(
         self, pair_ids: t.Collection[str], seen: t.Mapping[str, t.Any], *, looked: bool = True, check_mode: bool = False
@@ -124,12 +134,20 @@ class Fleet:
         instances = self.instances(pair_ids)
         view = self.view(instances, seen["instances"])
         certificates = {name: info.sha256 for name, info in view.identities.items()}
+        covered = {name: info.names for name, info in view.identities.items() if info.chain_not_after >= self.now}
         ledger = Ledger(self.paths.ledger).pairs()
         blank = Scene(
             model=self.model,
             kinds=self.kinds,
             wanted={
-                each.name: self.wishes.wanted(each, certificates=certificates, roots=view.trust, due=view.due)
+                each.name: self.wishes.wanted(
+                    each,
+                    certificates=certificates,
+                    roots=view.trust,
+                    due=view.coming,
+                    awaited=view.awaited,
+                    covered=covered,
+                )
                 for each in instances
             },
             addresses=self.addresses,
@@ -212,9 +230,6 @@ def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str,
         now=int(time.time()),
         operator=operator_of(task_vars),
     )
-
-
-STORE_VARIABLES = ("tls_store", "tls_store_authorities", "tls_store_identities", "tls_store_ledger")
 
 
 def components_at(model: Model) -> dict[str, list[str]]:

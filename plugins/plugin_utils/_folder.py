@@ -190,14 +190,23 @@ class Folder:
                 os.close(file)
             os.fsync(fd)
 
-    def write_temporary(self, data: bytes) -> str:
-        """Write a new file that is readable by nobody else from its first moment, and return its temporary name."""
+    def exists(self) -> bool:
+        """Return whether the folder is there."""
+        return self._opened() is not None
+
+    def write_temporary(self, data: bytes, *, mode: int = 0o600) -> str:
+        """Write a new file that has its mode from its first moment, and return its temporary name.
+
+        Nobody else can read it, unless ``mode`` says so, for what is meant for others.
+        """
         fd = self._must_be_open()
         temporary = _TEMPORARY + secrets.token_hex(8)
         with self._errors_of(temporary):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(temporary, flags, 0o600, dir_fd=fd)
+            file = os.open(temporary, flags, mode, dir_fd=fd)
             try:
+                if mode & 0o077:
+                    os.fchmod(file, mode)  # whatever the umask is
                 _write_all(file, data)
             finally:
                 os.close(file)

@@ -10,16 +10,17 @@ import functools
 import os
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from ..module_utils._core._material import AuthorityInfo, CaInfo, IdentityInfo, identity_of
+from ..module_utils._core._material import AuthorityInfo, CaInfo, IdentityInfo, WantedIdentity, identity_of
 from ..module_utils._core._names import identity_name
 from . import _pki
 from ._folder import Folder
 from ._journal import Issued, Journal, JournalState
 from ._place import StorePaths
+from ._trust_list import TrustList, is_issued, read_trust_lists
 
 _CA_FILE = re.compile(r"(?:root|issuing-(\d{6}))\.pem\Z")
 
@@ -68,6 +69,7 @@ class Found:
 
     Attributes:
         authorities: every authority of the store.
+        lists: the CA lists of others, by name.
         identities: the wanted identities that have a certificate.
         journal: what the journal says.
         holds_identities: whether there is any identity at all.
@@ -79,6 +81,7 @@ class Found:
     journal: JournalState
     holds_identities: bool
     published: t.Mapping[str, Issued]
+    lists: t.Mapping[str, TrustList] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -91,16 +94,24 @@ def opened(paths: StorePaths) -> t.Iterator[tuple[Folder, Folder]]:
         yield authorities, identities
 
 
-def look(authority_folder: Folder, identity_folder: Folder, names: t.Collection[str]) -> Found:
-    """Return what the store holds of the identities of these names, and every authority."""
+def look(
+    authority_folder: Folder,
+    identity_folder: Folder,
+    wanted: t.Iterable[WantedIdentity],
+    *,
+    lists: t.Mapping[str, TrustList],
+) -> Found:
+    """Return what the store holds of the wanted identities, and every authority; ``lists`` are those of others."""
     authorities = read_authorities(authority_folder)
     journal = Journal(authority_folder).read()
     announced = [name for intent in journal.open.values() if (name := identity_of(intent.target))]
-    reader = IdentityReader(identity_folder, authorities)
-    read = {name: info for name in (*names, *announced) if (info := reader.read(name))}
-    identities = {name: read[name] for name in names if name in read}
-    holds = any(name.endswith(".pem") for name in identity_folder.names())
-    return Found(authorities, identities, journal, holds, published(authorities, read.values()))
+    issuers = {each.name: each.authority for each in wanted}
+    reader = IdentityReader(identity_folder, authorities, lists)
+    names = dict.fromkeys([*issuers, *announced])
+    read = {name: info for name in names if (info := reader.read(name, issuers.get(name, "")))}
+    identities = {name: read[name] for name in issuers if name in read}
+    holds = any(name.endswith((".pem", ".requested")) for name in identity_folder.names())
+    return Found(authorities, identities, journal, holds, published(authorities, read.values()), lists)
 
 
 def published(authorities: t.Mapping[str, Authority], identities: t.Iterable[IdentityInfo]) -> dict[str, Issued]:
@@ -139,14 +150,16 @@ class Standing:
     roots: frozenset[str]
 
 
-def standing(paths: StorePaths) -> Standing:
-    """Return what of the store's certificates still stands."""
+def standing(paths: StorePaths, *, trust_files: t.Mapping[str, str] | None = None) -> Standing:
+    """Return what of the store's certificates still stands, and of the CA lists of others, by authority."""
+    others = [sha256 for each in read_trust_lists(trust_files or {}).values() for sha256 in each.sha256]
     with opened(paths) as (folder, _unused):
         authorities = read_authorities(folder).values()
     cas = [ca for authority in authorities for ca in authority.cas]
     serials = {serial for ca in cas if ca.crl for serial in _pki.revoked_serials(ca.crl)}
     fallen = {ca.info.sha256 for ca in cas if ca.info.serial in serials}
-    return Standing(frozenset(serials | fallen), frozenset(each.root.info.sha256 for each in authorities if each.root))
+    roots = [each.root.info.sha256 for each in authorities if each.root]
+    return Standing(frozenset(serials | fallen), frozenset([*roots, *others]))
 
 
 def _read_ca(folder: Folder, file: str) -> Ca:
@@ -164,31 +177,62 @@ def _read_ca(folder: Folder, file: str) -> Ca:
 class IdentityReader:
     """Reads identities of the store; a thousand of them share one issuing certificate, which is parsed once."""
 
-    def __init__(self, folder: Folder, authorities: t.Mapping[str, Authority]) -> None:
+    def __init__(
+        self, folder: Folder, authorities: t.Mapping[str, Authority], lists: t.Mapping[str, TrustList]
+    ) -> None:
         self._folder = folder
+        self._lists = lists
         self._authorities = {
             ca.info.sha256: (name, authority) for name, authority in authorities.items() for ca in authority.issuing
         }
         self._parsed: dict[bytes, x509.Certificate] = {}
 
-    def read(self, name: str) -> IdentityInfo | None:
-        """Return what is public about an identity, or None where there is none."""
+    def read(self, name: str, authority: str = "") -> IdentityInfo | None:
+        """Return what is public about an identity, or None where there is none.
+
+        ``authority`` is the one that is meant where CA lists of several have the root above it.
+        """
         bundle = read_bundle(self._folder, name)
         if bundle is None:
             return None
         where = os.path.join(self._folder.path, identity_file(name))
         chain = tuple(self._certificate(pem, where=where) for pem in bundle.certificates[1:])
-        authority_name, authority = self._authorities.get(_pki.der_sha256(chain[0]), ("", Authority()))
-        root = authority.root.certificate if authority.root else None
+        issuer, root = self._above(bundle, chain, where=where, prefer=authority)
         return _pki.read_identity_info(
             name,
             bundle.certificates[0],
             chain=chain,
             root=root,
-            authority=authority_name,
+            authority=issuer,
             key_at=bundle.key_at,
             where=where,
         )
+
+    def root_above(self, name: str) -> x509.Certificate | None:
+        """Return the root above an identity; None where it is not known."""
+        bundle = read_bundle(self._folder, name)
+        where = os.path.join(self._folder.path, identity_file(name))
+        if bundle is None:
+            return None
+        chain = tuple(self._certificate(pem, where=where) for pem in bundle.certificates[1:])
+        return self._above(bundle, chain, where=where, prefer="")[1]
+
+    def _above(
+        self, bundle: _pki.Bundle, chain: tuple[x509.Certificate, ...], *, where: str, prefer: str
+    ) -> tuple[str, x509.Certificate | None]:
+        """Return who issued a chain, and the root above it: an authority of ours, or one of others' lists."""
+        if chain:
+            name, authority = self._authorities.get(_pki.der_sha256(chain[0]), ("", Authority()))
+            if name:
+                return name, authority.root.certificate if authority.root else None
+        if not self._lists:
+            return "", None
+        last = chain[-1] if chain else self._certificate(bundle.certificates[0], where=where)
+        for name in sorted(self._lists, key=lambda each: (each != prefer, each)):
+            for anchor in self._lists[name].anchors:
+                if is_issued(last, anchor):
+                    return name, anchor
+        return "", None
 
     def _certificate(self, pem: bytes, *, where: str) -> x509.Certificate:
         if pem not in self._parsed:
@@ -200,7 +244,7 @@ def read_bundle(folder: Folder, name: str) -> _pki.Bundle | None:
     """Return the file of an identity in its parts, or None where there is none."""
     text = folder.read(identity_file(name))
     where = os.path.join(folder.path, identity_file(name))
-    return None if text is None else _pki.parse_bundle(text, where=where, least=2, keyless=True)
+    return None if text is None else _pki.parse_bundle(text, where=where, least=1, keyless=True)
 
 
 @functools.cache  # thousands of names are checked once for each file of theirs that is looked at

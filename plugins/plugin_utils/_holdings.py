@@ -23,6 +23,7 @@ from ._found import Authority, Ca, IdentityReader, identity_file, opened, read_a
 from ._place import StorePaths
 from ._secrets import FILE as SECRET_FILE
 from ._secrets import open_secret
+from ._trust_list import TrustList, read_trust_lists
 
 SECRET_FILES = frozenset({"key.pem", "keystore.p12", "keystore.password"})
 
@@ -53,13 +54,13 @@ class Presented:
     Attributes:
         info: what is public about its identity.
         chain: its certificate and those above it, without the root.
-        root: the root above them.
+        root: the root above them, ours or one of another's CA list.
         secret: what nobody else may know; None where the key was born on the host, which makes the rest of it too.
     """
 
     info: IdentityInfo
     chain: tuple[x509.Certificate, ...]
-    root: Ca
+    root: x509.Certificate
     secret: PresentedSecret | None
 
 
@@ -69,13 +70,13 @@ class Holding:
 
     Attributes:
         presented: None for an instance that only verifies.
-        roots: those that it trusts, by authority.
-        listed: these and the authorities below them that have not ended, whose revocation lists count; by name.
+        trusted: the certificates that it accepts, by authority: our root, or another's CA list.
+        listed: those of ours and the authorities below them that have not ended, whose revocation lists count; by name.
         now: the moment, in seconds since 1970.
     """
 
     presented: Presented | None
-    roots: t.Mapping[str, Ca]
+    trusted: t.Mapping[str, tuple[x509.Certificate, ...]]
     listed: t.Mapping[str, Ca]
     now: int
 
@@ -109,6 +110,7 @@ def material(
     passphrase: str | None,
     instance: str = "",
     now: int | None = None,
+    trust_files: t.Mapping[str, str] | None = None,
 ) -> MaterialFiles:
     """Return the files that an instance's host must hold, checked: key, chain, root and trust belong together.
 
@@ -120,12 +122,21 @@ def material(
         passphrase: that of the identities; an instance that only verifies, or has a key of its own, needs none.
         instance: name of the instance, after which the password of its keystore is made; by default the identity's.
         now: seconds since 1970; by default the controller's clock.
+        trust_files: the CA lists of authorities that are not ours, by name.
 
     Raises:
         NotIssued: the identity, an authority or a list is not made yet, or has expired.
     """
     moment = int(time.time()) if now is None else now
-    holding = read_holding(paths, identity, trust=trust, passphrase=passphrase, instance=instance, now=moment)
+    holding = read_holding(
+        paths,
+        identity,
+        trust=trust,
+        passphrase=passphrase,
+        instance=instance,
+        now=moment,
+        lists=read_trust_lists(trust_files or {}),
+    )
     files = files_of(holding, formats)
     info = holding.presented.info if holding.presented else None
     return MaterialFiles(files, SECRET_FILES & set(files), inputs_of(holding, formats), info, _born(holding, formats))
@@ -149,18 +160,30 @@ def read_holding(
     passphrase: str | None,
     instance: str,
     now: int,
+    lists: t.Mapping[str, TrustList],
 ) -> Holding:
-    """Return what an instance is to hold; the arguments are those of ``material``."""
+    """Return what an instance is to hold; the arguments are those of ``material``, with the CA lists read."""
     with opened(paths) as (authority_folder, identity_folder):
         authorities = read_authorities(authority_folder)
-        roots = {name: _root_of(name, authorities, paths=paths) for name in sorted(set(trust))}
+        trusted = {
+            name: lists[name].certificates if name in lists else (_root_of(name, authorities, paths=paths).certificate,)
+            for name in sorted(set(trust))
+        }
         presented = None
         if identity is not None:
-            info = IdentityReader(identity_folder, authorities).read(identity)
-            usable = _usable(identity, info, now=now, paths=paths)
-            root = _root_of(usable.authority, authorities, paths=paths)
-            presented = _presented(identity_folder, usable, root, passphrase=passphrase, instance=instance or identity)
-    return Holding(presented, roots, _listed(roots, authorities, now=now), now)
+            reader = IdentityReader(identity_folder, authorities, lists)
+            usable = _usable(identity, reader.read(identity), now=now, paths=paths)
+            root, where = (
+                reader.root_above(identity),
+                lists[usable.authority].where if usable.authority in lists else "",
+            )
+            if root is None or not where:
+                ours = _root_of(usable.authority, authorities, paths=paths)
+                root, where = ours.certificate, ours.where
+            given: dict[str, t.Any] = {"passphrase": passphrase, "instance": instance or identity}
+            presented = _presented(identity_folder, usable, (root, where), **given)
+    own = [name for name in trusted if name not in lists]
+    return Holding(presented, trusted, _listed(own, authorities, now=now), now)
 
 
 def _root_of(name: str, authorities: t.Mapping[str, Authority], *, paths: StorePaths) -> Ca:
@@ -186,7 +209,14 @@ def _usable(name: str, info: IdentityInfo | None, *, now: int, paths: StorePaths
     raise NotIssued("identity %s %s; run connsec.tls.pki first" % (name, why))
 
 
-def _presented(folder: Folder, info: IdentityInfo, root: Ca, *, passphrase: str | None, instance: str) -> Presented:
+def _presented(
+    folder: Folder,
+    info: IdentityInfo,
+    root: tuple[x509.Certificate, str],
+    *,
+    passphrase: str | None,
+    instance: str,
+) -> Presented:
     where = os.path.join(folder.path, identity_file(info.name))
     bundle = read_bundle(folder, info.name)
     if bundle is None:
@@ -194,15 +224,15 @@ def _presented(folder: Folder, info: IdentityInfo, root: Ca, *, passphrase: str 
     chain = tuple(_pki.load_certificate(pem, where=where) for pem in bundle.certificates)
     for certificate, issuer in pairwise(chain):
         _pki.refuse_unless_issued_by(certificate, issuer, where=where)
-    _pki.refuse_unless_issued_by(chain[-1], root.certificate, where=root.where)
+    _pki.refuse_unless_issued_by(chain[-1], root[0], where=root[1])
     if bundle.key is None:
-        return Presented(info, chain, root, None)
+        return Presented(info, chain, root[0], None)
     secret = open_secret(folder, store="identities", passphrase=passphrase)
     if secret is None:
         raise _gone(os.path.join(folder.path, SECRET_FILE))
     key = _pki.load_key(bundle, password=secret.key_password(info.spki_sha256), where=where)
     password = secret.keystore_password(instance)
-    return Presented(info, chain, root, PresentedSecret(key, password, secret.digest(password)))
+    return Presented(info, chain, root[0], PresentedSecret(key, password, secret.digest(password)))
 
 
 def _gone(where: str) -> StoreError:
@@ -227,7 +257,8 @@ def files_of(holding: Holding, formats: t.Iterable[str]) -> dict[str, bytes]:
 
 
 def _pem_files(holding: Holding) -> dict[str, bytes]:
-    trust = b"".join(sorted(_pki.certificate_pem(ca.certificate) for ca in holding.roots.values()))
+    accepted = {_pki.certificate_pem(each) for several in holding.trusted.values() for each in several}
+    trust = b"".join(sorted(accepted))
     if holding.presented is None:
         return {"trust.pem": trust}
     pems = [_pki.certificate_pem(certificate) for certificate in holding.presented.chain]
@@ -251,8 +282,7 @@ def _keystore_files(holding: Holding) -> dict[str, bytes]:
 
 
 def _truststore_files(holding: Holding) -> dict[str, bytes]:
-    roots = {name: [ca.certificate] for name, ca in holding.roots.items()}
-    return {"truststore.p12": truststore(roots)} if roots else {}
+    return {"truststore.p12": truststore(holding.trusted)} if holding.trusted else {}
 
 
 def _list_files(holding: Holding) -> dict[str, bytes]:
@@ -283,8 +313,8 @@ def inputs_of(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any]:
         "formats": sorted({"pem", *formats}),
         "password": it.secret.password_digest if it and it.secret and "pkcs12" in formats else None,
         **({"key": it.info.spki_sha256} if it and it.secret is None else {}),
-        "root": it.root.info.sha256 if it else None,
-        "trust": sorted(ca.info.sha256 for ca in holding.roots.values()),
+        "root": _pki.der_sha256(it.root) if it else None,
+        "trust": sorted({_pki.der_sha256(each) for several in holding.trusted.values() for each in several}),
     }
 
 

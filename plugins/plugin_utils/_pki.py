@@ -195,20 +195,31 @@ def build_leaf(wanted: WantedIdentity, *, key: PublicKey, serial: int, issuer: S
         .not_valid_before(_time(start))
         .not_valid_after(_time(end))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage_of(key), critical=True)
+        .add_extension(extended_key_usage(wanted.usages), critical=False)
         .add_extension(
-            # RFC 8446 and ECDHE suites sign; only RSA key exchange of TLS 1.2 enciphers
-            _key_usage(signature=True, encipherment=isinstance(key, rsa.RSAPublicKey)),
-            critical=True,
-        )
-        .add_extension(x509.ExtendedKeyUsage([EXTENDED_KEY_USAGES[usage] for usage in wanted.usages]), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([_general_name(name) for name in wanted.names]),
+            subject_alternative_name(wanted.names),
             critical=not common_name,  # RFC 5280 4.2.1.6: critical where the subject is empty
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(_authority_key_id(issuer.certificate), critical=False)
         .sign(issuer.key, issuer.hash())
     )
+
+
+def key_usage_of(key: PublicKey) -> x509.KeyUsage:
+    """Return what an identity's key may do: RFC 8446 and ECDHE suites sign; only RSA key exchange enciphers."""
+    return _key_usage(signature=True, encipherment=isinstance(key, rsa.RSAPublicKey))
+
+
+def extended_key_usage(usages: t.Iterable[str]) -> x509.ExtendedKeyUsage:
+    """Return usages as an extension."""
+    return x509.ExtendedKeyUsage([EXTENDED_KEY_USAGES[usage] for usage in usages])
+
+
+def subject_alternative_name(names: t.Iterable[str]) -> x509.SubjectAlternativeName:
+    """Return DNS names and IP addresses as an extension."""
+    return x509.SubjectAlternativeName([_general_name(name) for name in names])
 
 
 def build_crl(issuer: Signer, *, number: int, life: int, now: int) -> bytes:

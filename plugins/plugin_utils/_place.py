@@ -17,21 +17,38 @@ from ._folder import StoreError
 PROBES: t.Final = ("root.pem", "journal.jsonl", "secret.json", "a-name-that-no-pattern-lists")
 
 
+STORE_VARIABLES: t.Final = (
+    "tls_store",
+    "tls_store_authorities",
+    "tls_store_identities",
+    "tls_store_ledger",
+    "tls_store_requests",
+)
+
+
 @dataclass(frozen=True)
 class StorePaths:
-    """The three folders of the store, each of which can lie elsewhere and have other keepers."""
+    """The three folders of the store, each of which can lie elsewhere and have other keepers.
+
+    Attributes:
+        requests: where requests for others to sign lie, and their answers; by default beside the identities.
+    """
 
     authorities: str
     identities: str
     ledger: str
+    requests: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.requests:
+            object.__setattr__(self, "requests", os.path.join(os.path.dirname(self.identities), "requests"))
 
 
 def store_paths(variables: t.Mapping[str, t.Any], *, inventory_directory: str | None) -> StorePaths:
     """Return where the store lies, from the variables that a user sets.
 
     Args:
-        variables: those of ``tls_store``, ``tls_store_authorities``, ``tls_store_identities`` and ``tls_store_ledger``
-            that are set; relative paths begin at the inventory's folder.
+        variables: those of ``STORE_VARIABLES`` that are set; relative paths begin at the inventory's folder.
         inventory_directory: the folder of the inventory, or None where there is none.
     """
 
@@ -61,11 +78,11 @@ def store_paths(variables: t.Mapping[str, t.Any], *, inventory_directory: str | 
             )
         return path
 
-    paths = StorePaths(part("authorities"), part("identities"), part("ledger"))
-    if len({os.path.realpath(path) for path in vars(paths).values()}) != 3:
+    paths = StorePaths(part("authorities"), part("identities"), part("ledger"), place("tls_store_requests") or "")
+    if len({os.path.realpath(path) for path in vars(paths).values()}) != len(vars(paths)):
         raise StoreError(
-            "the store's authorities, identities and ledger must be three folders; %s is given twice"
-            % paths.authorities
+            "the store's authorities, identities and ledger must be three folders, and requests another one; "
+            "%s is given twice" % paths.authorities
         )
     return paths
 

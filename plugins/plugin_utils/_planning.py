@@ -20,7 +20,7 @@ from ..module_utils._core._lost_store import refuse_foreign_store
 from ..module_utils._core._material import identity_target
 from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content
-from ..module_utils._core._scene import Scene
+from ..module_utils._core._scene import Scene, Wanted
 from ..module_utils._core._stages import rank
 from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import silent_servers
@@ -241,15 +241,19 @@ def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:
         StoreLost: saying which instances hold material of another one.
     """
     view = fleet.view(fleet.instances(()))
+    ours = {authority.name for authority in fleet.wishes.authorities()}
+    others = {root for name, roots in view.trust.items() if name not in ours for root in roots}
+    if not ours:
+        return
     installed = {
-        name: [*(seen.inputs.get("trust") or ()), *filter(None, [seen.inputs.get("root")])]
+        name: {*(seen.inputs.get("trust") or ()), *filter(None, [seen.inputs.get("root")])}
         for name, seen in scene.instances.items()
         if seen.generation and seen.inputs is not None
     }
     refuse_foreign_store(
         fleet.paths.authorities,
-        roots=[root for roots in view.trust.values() for root in roots],
-        installed=installed,
+        roots=[root for name in ours for root in view.trust.get(name, ())],
+        installed={name: held - others for name, held in installed.items() if not held or held - others},
         remembered=[name for name, stage in scene.recorded.items() if rank(stage) >= rank("trusted")],
     )
 
@@ -273,6 +277,7 @@ def _pki(fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene)
         "store": vars(fleet.paths),
         "authorities": [vars(authority) for authority in fleet.wishes.authorities()],
         "identities": [vars(identity) for identity in fleet.wishes.identities(instances)],
+        "trust_files": fleet.trust_files,
         "generations_seen": sorted(
             {Instance.parse(name).host for name, seen in scene.instances.items() if seen.generation}
         ),
@@ -319,6 +324,7 @@ def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool)
             "store": vars(fleet.paths),
             "directory": scene.directories[host],
             "instances": [_material(scene, Instance.parse(name)) for name in names],
+            "trust_files": _trust_files(fleet, [scene.wanted[name] for name in names]),
             "look": requests.get(host),
         }
         for host, names in plan.material.items()
@@ -335,6 +341,13 @@ def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool)
         "environment_look": parts({} if check_mode else again.requests()),
         "material_hosts": [*hosts, "localhost"] if hosts else "tls_none",
     }
+
+
+def _trust_files(fleet: Fleet, wanted: t.Iterable[Wanted]) -> Json:
+    """Return the files of the CA lists that a host's material takes from, by authority."""
+    names = {name for each in wanted for name in each.authorities}
+    issuers = {fleet.model.authority_of(each.identity) for each in wanted if each.identity}
+    return {name: path for name, path in fleet.trust_files.items() if name in names | issuers}
 
 
 def _material(scene: Scene, instance: Instance) -> Json:

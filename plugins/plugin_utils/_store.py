@@ -12,6 +12,8 @@ Layout (folders 0700, files 0600)::
     authorities/<name>/{root,issuing-000001}.crl.pem
     identities/secret.json
     identities/<name>.pem                           certificate, issuing certificate, encrypted key
+    identities/<name>.requested                     what others are asked to sign, and its encrypted key
+    requests/<name>/{request,answer}.pem            the request for them, and where their answer belongs
 
 A key and its certificate share a file, so no reader ever sees one without the other.
 """
@@ -24,6 +26,7 @@ from types import MappingProxyType
 
 from ..module_utils._core._lost_store import refuse_refill
 from ..module_utils._core._material import NOT_ISSUED_YET, WantedAuthority, WantedIdentity, identity_of
+from ._asking import Asking
 from ._csr import Request, read_request
 from ._folder import StoreError
 from ._found import look, opened, standing
@@ -31,7 +34,8 @@ from ._holdings import MaterialFiles, NotIssued, material
 from ._place import StorePaths, refuse_bad_place, store_paths
 from ._secrets import PASSPHRASES, Passphrases, passphrases_of
 from ._transaction import Transaction, open_secrets
-from ._view import Held, StoreView, inspect, view_of, without_requests
+from ._trust_list import read_trust_lists
+from ._view import Held, StoreView, inspect, look_at_requests, view_of, without_requests
 
 __all__ = [
     "NOT_ISSUED_YET",
@@ -93,6 +97,7 @@ def carry_out(
     generations_seen: t.Sequence[str] = (),
     requests: t.Mapping[str, Request] = MappingProxyType({}),
     workers: int | None = None,
+    trust_files: t.Mapping[str, str] | None = None,
 ) -> StoreView:
     """Do what is due, in one transaction, and return the new view with the changes that were made.
 
@@ -107,31 +112,37 @@ def carry_out(
         generations_seen: the hosts that show generations of ours.
         requests: by identity, what hosts ask for of which the key is born there; without one its certificate waits.
         workers: how many processes sign; by default one for each processor.
+        trust_files: the CA lists of authorities that are not ours, by name.
     """
     held = {name: (request.spki_sha256,) for name, request in requests.items()}
+    lists = read_trust_lists(trust_files or {})
 
     def able(view: StoreView) -> StoreView:
-        asked = without_requests(view, identities, requests)
-        return preflight(paths, asked, passphrases=passphrases, generations_seen=generations_seen)
+        born = without_requests(view, identities, requests)
+        return preflight(paths, born, passphrases=passphrases, generations_seen=generations_seen)
 
-    view = able(inspect(paths, authorities, identities, now=now, held=held))
+    view = able(inspect(paths, authorities, identities, now=now, held=held, trust_files=trust_files))
     if not view.changes:
         return view
     with opened(paths) as (authority_folder, identity_folder):
         authority_folder.make()
         identity_folder.make()
         with authority_folder.locked(), identity_folder.locked():
-            found = look(authority_folder, identity_folder, [wanted.name for wanted in identities])
-            view = able(view_of(found, authorities, identities, now=now, held=held))
+            found = look(authority_folder, identity_folder, identities, lists=lists)
+            asked = look_at_requests(paths, identity_folder, identities, lists)
+            view = able(view_of(found, asked, authorities, identities, now=now, held=held))
             if not view.changes:
                 return view
             secrets = open_secrets((authority_folder, identity_folder), view.changes, passphrases, make=True)
             transaction = Transaction(authority_folder, identity_folder, found, secrets, now=now, workers=workers)
             try:
-                issued = transaction.run(authorities, identities, view.due, requests)
+                issued = transaction.run(authorities, identities, view.acts("sign"), requests)
             finally:
                 transaction.close()
-            after = look(authority_folder, identity_folder, ())
-    holding = dataclasses.replace(after, identities={**found.identities, **issued})
-    new = view_of(holding, authorities, identities, now=now)
+            asking = Asking(paths.requests, identity_folder, secrets.get("identities"), asked, now=now)
+            taken = asking.run(identities, view)
+            after = look(authority_folder, identity_folder, taken, lists=lists)
+            asked = look_at_requests(paths, identity_folder, identities, lists)
+    holding = dataclasses.replace(after, identities={**found.identities, **issued, **after.identities})
+    new = view_of(holding, asked, authorities, identities, now=now)
     return dataclasses.replace(new, changes=view.changes, postponed=view.postponed, unfinished=view.unfinished)

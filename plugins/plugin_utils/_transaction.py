@@ -14,7 +14,7 @@ from functools import partial
 
 from cryptography import x509
 
-from ..module_utils._core._change import Change
+from ..module_utils._core._issuing import Signing
 from ..module_utils._core._material import (
     IdentityInfo,
     WantedAuthority,
@@ -42,14 +42,16 @@ class Opened:
 
 
 def open_secrets(
-    folders: tuple[Folder, Folder], changes: t.Sequence[Change], passphrases: Passphrases, *, make: bool
+    folders: tuple[Folder, Folder], changes: t.Sequence[Signing], passphrases: Passphrases, *, make: bool
 ) -> dict[str, Opened]:
     """Open the secrets that the changes need, side by side, because scrypt takes its time.
 
     Where a store has none yet, it is made if ``make`` says so; else only the passphrase is looked at.
     """
 
-    wanted = {"authorities": (folders[0], passphrases.authorities)}
+    wanted = {}
+    if any(change.act == "sign" for change in changes):
+        wanted["authorities"] = folders[0], passphrases.authorities
     if any(identity_of(change.target) for change in changes):
         wanted["identities"] = (folders[1], passphrases.identities)
     opening = {
@@ -139,7 +141,9 @@ class Transaction:
         due: t.Mapping[str, str],
         asked: t.Mapping[str, Request],
     ) -> dict[str, IdentityInfo]:
-        """Make everything that is due and return the new identities; ``asked`` is what hosts ask for."""
+        """Make everything that we sign and is due, and return the new identities; ``asked`` is what hosts ask for."""
+        if not due:
+            return {}
         requests = self._requests(authorities, identities, due, asked)
         numbers = self._crl_numbers(authorities, due)
         self._announce(requests, numbers)

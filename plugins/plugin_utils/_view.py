@@ -24,11 +24,16 @@ from ..module_utils._core._material import (
     WantedAuthority,
     WantedIdentity,
     authority_target,
+    identity_of,
     identity_target,
 )
-from ._folder import StoreError
+from ..module_utils._core._requesting import Awaited, RequestPlaces, awaited, plan_requested
+from ._answers import ReadAnswer
+from ._folder import Folder, StoreError
 from ._found import Authority, Found, identity_file, look, opened
 from ._place import StorePaths
+from ._requests import KeptRequest, is_shown_at, look_for_answer, places_of, read_request
+from ._trust_list import TrustList, notes_on_lists, read_trust_lists
 
 #: Digests of the public halves of keys that hosts have, by identity.
 Held = t.Mapping[str, t.Collection[str]]
@@ -50,6 +55,7 @@ class StoreView:
         holds_identities: whether the store holds any identity, wanted or not.
         unfinished: what a killed run announced and never published, one sentence each.
         notes: what somebody should know.
+        awaited: the identities that wait for somebody who may sign.
     """
 
     changes: tuple[Signing, ...] = ()
@@ -63,29 +69,43 @@ class StoreView:
     holds_identities: bool = False
     unfinished: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    awaited: t.Mapping[str, Awaited] = field(default_factory=dict)
 
     @property
     def due(self) -> dict[str, str]:
         """Return the reasons of all changes by target."""
         return {change.target: change.reason for change in self.changes}
 
-    def without_signing(self) -> StoreView:
-        """Return what a run sees that has no passphrase of the authorities: what can wait does, with a note.
+    @property
+    def coming(self) -> dict[str, str]:
+        """Return the reasons of those changes that end in a certificate; a request does not."""
+        return self.acts("sign", "take")
 
-        What stays in ``changes`` is urgent, and such a run cannot do it. An identity whose renewal waits is wanted as
-        it is.
+    def acts(self, *acts: str) -> dict[str, str]:
+        """Return the reasons of the changes of these sorts by target."""
+        return {change.target: change.reason for change in self.changes if change.act in acts}
+
+    def without_signing(self) -> StoreView:
+        """Return what a run sees that has no passphrase of the authorities: what we would sign waits, with a note.
+
+        An identity whose renewal waits is wanted as it is; one that cannot be used as planned is awaited. What stays in
+        ``changes`` is an authority that is missing, and such a run cannot make it.
         """
-        waiting = tuple(change for change in self.changes if change.can_wait)
+        signing = [change for change in self.changes if change.act == "sign"]
+        missing = {change.target for change in signing if not change.can_wait and not identity_of(change.target)}
+        waiting = tuple(change for change in signing if change.can_wait or not missing)
         if not waiting:
             return self
         note = "due, but tls_authorities_passphrase is not set: " + few(
             "%s (%s)" % (change.target, change.reason) for change in waiting
         )
+        urgent = {name: change for change in waiting if not change.can_wait and (name := identity_of(change.target))}
         return dataclasses.replace(
             self,
-            changes=tuple(change for change in self.changes if not change.can_wait),
+            changes=tuple(change for change in self.changes if change not in waiting),
             postponed=self.postponed + waiting,
             notes=(*self.notes, note),
+            awaited={**self.awaited, **{name: _unsigned(name, change) for name, change in urgent.items()}},
         )
 
 
@@ -100,6 +120,14 @@ def without_requests(view: StoreView, identities: t.Sequence[WantedIdentity], as
     return dataclasses.replace(view, changes=changes, postponed=view.postponed + waiting)
 
 
+def _unsigned(name: str, change: Signing) -> Awaited:
+    """Return who has to run before an identity that we sign is as planned."""
+    authority = str(change.after["authority"])
+    seen = "identity %s waits for a signature of authority %s, and tls_authorities_passphrase is not set (%s)"
+    todo = "have somebody who may sign run connsec.tls.rollout with tls_authorities_passphrase"
+    return Awaited(authority, seen % (name, authority, change.reason), todo)
+
+
 def inspect(
     paths: StorePaths,
     authorities: t.Sequence[WantedAuthority],
@@ -107,21 +135,60 @@ def inspect(
     *,
     now: int,
     held: Held = MappingProxyType({}),
+    trust_files: t.Mapping[str, str] | None = None,
 ) -> StoreView:
     """Return what the store holds and what is due. Needs no passphrase, takes no lock, changes nothing.
+
+    Args:
+        paths: of the store.
+        authorities: ours, that are wanted.
+        identities: that are wanted.
+        now: seconds since 1970.
+        trust_files: the CA lists of authorities that are not ours, by name.
 
     Raises:
         StoreLost: a part of the store is missing that must not be made anew.
         StoreError: a file is damaged, or what is wanted contradicts itself.
     """
-    _refuse_doubles(authorities, identities)
+    lists = read_trust_lists(trust_files or {})
+    refuse_contradictions(authorities, identities, lists)
     with opened(paths) as (authority_folder, identity_folder):
-        found = look(authority_folder, identity_folder, [wanted.name for wanted in identities])
-    return view_of(found, authorities, identities, now=now, held=held)
+        found = look(authority_folder, identity_folder, identities, lists=lists)
+        asked = look_at_requests(paths, identity_folder, identities, lists)
+    return view_of(found, asked, authorities, identities, now=now, held=held)
+
+
+@dataclass(frozen=True, repr=False)
+class Asked:
+    """The request of an identity that others sign: the open one, what was answered, and where both belong."""
+
+    places: RequestPlaces
+    request: KeptRequest | None = None
+    answer: ReadAnswer | None = None
+    is_shown: bool = False
+
+
+def look_at_requests(
+    paths: StorePaths,
+    identity_folder: Folder,
+    identities: t.Iterable[WantedIdentity],
+    lists: t.Mapping[str, TrustList],
+) -> dict[str, Asked]:
+    """Return what was asked and answered of the identities that others sign, by name."""
+    found = {}
+    for wanted in identities:
+        if wanted.issuer == "requested":
+            request = read_request(identity_folder, wanted.name)
+            trust = lists[wanted.authority]
+            answer = look_for_answer(paths.requests, wanted.name, request, trust) if request else None
+            is_shown = request is not None and is_shown_at(paths.requests, wanted.name, request)
+            found[wanted.name] = Asked(places_of(paths.requests, wanted.name), request, answer, is_shown)
+    return found
 
 
 def view_of(
     found: Found,
+    asked: t.Mapping[str, Asked],
     authorities: t.Sequence[WantedAuthority],
     identities: t.Sequence[WantedIdentity],
     *,
@@ -138,33 +205,60 @@ def view_of(
     """
     infos = {name: authority.info(name) for name, authority in sorted(found.authorities.items())}
     changes: list[Signing] = []
-    notes: list[str] = []
+    notes: list[str] = notes_on_lists(found.lists, now=now)
+    awaiting: dict[str, Awaited] = {}
     for authority in sorted(authorities, key=lambda each: each.name):
         info = infos.get(authority.name, AuthorityInfo(authority.name))
         had_root = authority_target(authority.name, "root") in found.journal.issued
         changes += plan_authority(authority, found=info, now=now, had_root=had_root)
         notes += notes_on_authority(authority, found=info, now=now)
     for identity in sorted(identities, key=lambda each: each.name):
-        change = plan_identity(
-            identity, found=found.identities.get(identity.name), now=now, held=held.get(identity.name)
-        )
+        there = found.identities.get(identity.name)
+        if identity.name in asked:
+            change, awaits = _requested(identity, there, asked[identity.name], now=now)
+            if awaits is not None:
+                awaiting[identity.name] = awaits
+        else:
+            change = plan_identity(identity, found=there, now=now, held=held.get(identity.name))
         if change is not None:
             changes.append(change)
+    notes += [each.seen for each in awaiting.values()]
     notes += notes_on_identities(identities, found=found.identities, authorities=infos)
-    there = sorted(found.authorities.items())
-    rooted = [(name, authority.root) for name, authority in there if authority.root]
+    ours = sorted(found.authorities.items())
+    rooted = [(name, authority.root) for name, authority in ours if authority.root]
+    others = sorted(found.lists.items())
     return StoreView(
         changes=tuple(changes),
         identities=found.identities,
         authorities=infos,
-        trust={name: (root.info.sha256,) for name, root in rooted},
-        roots={name: (root.pem,) for name, root in rooted},
-        issuing={name: tuple(ca.pem for ca in authority.issuing) for name, authority in there},
-        crls={name: _lists_of(authority) for name, authority in there},
+        trust={**{name: (root.info.sha256,) for name, root in rooted}, **{name: each.sha256 for name, each in others}},
+        roots={
+            **{name: (root.pem,) for name, root in rooted},
+            **{name: tuple(pem.decode() for pem in each.pems) for name, each in others},
+        },
+        issuing={name: tuple(ca.pem for ca in authority.issuing) for name, authority in ours},
+        crls={name: _lists_of(authority) for name, authority in ours},
         holds_identities=found.holds_identities,
         unfinished=_unfinished(found),
         notes=tuple(notes),
+        awaited=awaiting,
     )
+
+
+def _requested(
+    wanted: WantedIdentity, held: IdentityInfo | None, asked: Asked, *, now: int
+) -> tuple[Signing | None, Awaited | None]:
+    """Return what to do about an identity that others sign, and for whom it waits.
+
+    A request whose key the identity has is answered already; a run was stopped before it could say so.
+    """
+    request = asked.request.open if asked.request else None
+    answer = asked.answer.answer if asked.answer else None
+    if request and held and request.spki_sha256 == held.spki_sha256:
+        request, answer = None, None
+    change = plan_requested(wanted, found=held, request=request, answer=answer, is_shown=asked.is_shown, now=now)
+    awaits = awaited(wanted, found=held, request=request, answer=answer, places=asked.places, now=now)
+    return change, awaits
 
 
 def _lists_of(authority: Authority) -> tuple[str, ...]:
@@ -179,20 +273,37 @@ def _unfinished(found: Found) -> tuple[str, ...]:
     )
 
 
-def _refuse_doubles(authorities: t.Sequence[WantedAuthority], identities: t.Sequence[WantedIdentity]) -> None:
-    for what, names in (("authority", [a.name for a in authorities]), ("identity", [i.name for i in identities])):
-        double = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-        if double is not None:
-            raise StoreError("%s %s is given twice; give each name once" % (what, double))
+def refuse_contradictions(
+    authorities: t.Sequence[WantedAuthority], identities: t.Sequence[WantedIdentity], lists: t.Mapping[str, TrustList]
+) -> None:
+    """Refuse names that are given twice, and identities whose authority cannot issue them.
+
+    Raises:
+        StoreError: naming them.
+    """
+    _refuse_doubles([*(each.name for each in authorities), *lists], [each.name for each in identities])
     files: dict[str, str] = {}
     for wanted in identities:
         other = files.setdefault(identity_file(wanted.name).lower(), wanted.name)
         if other != wanted.name:
             raise StoreError("identities %s and %s differ in case only; rename one" % (other, wanted.name))
-    known = {wanted.name for wanted in authorities}
+    ours = {wanted.name for wanted in authorities}
     for wanted in identities:
+        known = ours if wanted.issuer == "own" else set(lists)
         if wanted.authority not in known:
             raise StoreError(
-                "identity %s names authority %s; the authorities are %s"
-                % (wanted.name, wanted.authority, ", ".join(sorted(known)) or "not given")
+                "identity %s names authority %s; the authorities %s are %s"
+                % (
+                    wanted.name,
+                    wanted.authority,
+                    "of ours" if wanted.issuer == "own" else "with a trust_file",
+                    ", ".join(sorted(known)) or "not given",
+                )
             )
+
+
+def _refuse_doubles(authorities: t.Sequence[str], identities: t.Sequence[str]) -> None:
+    for what, names in (("authority", authorities), ("identity", identities)):
+        double = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+        if double is not None:
+            raise StoreError("%s %s is given twice; give each name once" % (what, double))

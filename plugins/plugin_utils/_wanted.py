@@ -32,8 +32,9 @@ TASK_OPTIONS = {
     "generations_seen": "list",
     "requests": "dict",
     "store": "dict",
+    "trust_files": "dict",
 }
-STORE_OPTIONS = {"path": "str", "authorities": "str", "identities": "str", "ledger": "str"}
+STORE_OPTIONS = {"path": "str", "authorities": "str", "identities": "str", "ledger": "str", "requests": "str"}
 AUTHORITY_OPTIONS = {
     "name": "str",
     "organization": "str",
@@ -52,27 +53,24 @@ IDENTITY_OPTIONS = {
     "formats": "list",
     "common_name": "bool",
     "key_at": "str",
+    "issuer": "str",
 }
 
 
 def task_options(arguments: _Option) -> dict[str, t.Any]:
     """Return the options of the task, complete; a batch has thousands of entries, and Ansible's own check is slow."""
-    options: dict[str, t.Any] = {
-        "authorities": [],
-        "identities": [],
-        "generations_seen": [],
-        "requests": {},
-        "store": {},
-    }
+    options: dict[str, t.Any] = {name: {} if kind == "dict" else [] for name, kind in TASK_OPTIONS.items()}
     options.update(_checked(arguments, TASK_OPTIONS, where="connsec.tls.pki"))
     options["store"] = _checked(options["store"], STORE_OPTIONS, where="store")
     return options
 
 
-def wanted_authorities(options: t.Sequence[_Option]) -> list[WantedAuthority]:
-    """Return the authorities that are wanted: the given ones, or the default one."""
+def wanted_authorities(
+    options: t.Sequence[_Option], *, trust_files: t.Mapping[str, t.Any] | None = None
+) -> list[WantedAuthority]:
+    """Return the authorities that are wanted: the given ones, or the default one where others do not sign either."""
     given = _all_checked(options, AUTHORITY_OPTIONS, where="authorities")
-    return [WantedAuthority(**each) for each in given] or [WantedAuthority()]
+    return [WantedAuthority(**each) for each in given] or ([] if trust_files else [WantedAuthority()])
 
 
 def wanted_identities(
@@ -116,10 +114,10 @@ def _checked(option: _Option, known: t.Mapping[str, str], *, where: str) -> dict
 def _wanted(option: _Option, authorities: t.Sequence[WantedAuthority]) -> WantedIdentity:
     authority = option.get("authority")
     if not authority:
-        if len(authorities) > 1:
+        if len(authorities) != 1:
             raise MaterialRefused(
                 "identity %s names no authority, and there are %s; name one"
-                % (option["name"], ", ".join(sorted(each.name for each in authorities)))
+                % (option["name"], ", ".join(sorted(each.name for each in authorities)) or "none of ours")
             )
         authority = authorities[0].name
     where = "identity %s: names" % option["name"]

@@ -63,7 +63,7 @@ def _identity(entry: Entry) -> str | None:
     for component, listener in ((entry.server, entry.listener), (entry.client, None)):
         for name in presented(component, listener):
             spec = entry.identities.get(name)
-            if spec and spec.issuer != "own":
+            if spec and spec.issuer == "installed":
                 return "identity %s is issued by others (issuer: %s), which is not built yet" % (name, spec.issuer)
     return None
 

@@ -57,6 +57,9 @@ def _authorities(reader: Reader, entries: Entries) -> str:
     """Check the authorities and return which one is meant where none is named."""
     for name, authority in entries.authorities.items():
         where = entries.sources["authorities", name]
+        if authority.trust_file and authority != AuthoritySpec(name=name, trust_file=authority.trust_file):
+            reader.note(where, "it has a trust_file, so it is not ours, and nothing else can be said of it")
+            continue
         if authority.issuing_days > authority.root_days:
             reader.note(
                 where + ".issuing_days", "an issuing authority cannot outlive its root (%d)" % authority.root_days
@@ -67,28 +70,24 @@ def _authorities(reader: Reader, entries: Entries) -> str:
             what = "%d is more than %d days; give days_reason" % (authority.leaf_days, LONGEST_LEAF_DAYS)
             reader.note(where + ".leaf_days", what)
     default = AuthoritySpec().name
-    if not entries.authorities:
-        entries.authorities[default] = AuthoritySpec()
-    elif len(entries.authorities) == 1:
-        return next(iter(entries.authorities))
-    elif default not in entries.authorities:
-        first = next(iter(entries.authorities))
+    ours = [name for name, authority in entries.authorities.items() if not authority.trust_file]
+    if not ours:
+        if default in entries.authorities:
+            what = "%s is the name of our own authority; give one with a trust_file another" % default
+            reader.note(entries.sources["authorities", default], what)
+        entries.authorities.setdefault(default, AuthoritySpec())
+    elif len(ours) == 1:
+        return ours[0]
+    elif default not in ours:
         what = "one of several must be called %s, for instances that name none; there are %s"
-        reader.note(entries.sources["authorities", first], what % (default, ", ".join(sorted(entries.authorities))))
+        reader.note(entries.sources["authorities", ours[0]], what % (default, ", ".join(sorted(ours))))
     return default
 
 
 def _identities(reader: Reader, entries: Entries, default_authority: str) -> None:
     for name, identity in list(entries.identities.items()):
         where = entries.sources["identities", name]
-        if not identity.authority:
-            entries.identities[name] = replace(identity, authority=default_authority)
-        elif identity.authority not in entries.authorities:
-            what = "there is no authority %s%s" % (
-                shown(identity.authority),
-                reader.nearest(identity.authority, entries.authorities),
-            )
-            reader.note(where + ".authority", what)
+        _issuer(reader, entries, identity, where, default_authority)
         if "@" in name and name not in _instance_names(entries, name):
             reader.note(
                 where, "there is no instance %s%s" % (shown(name), reader.nearest(name, _instance_names(entries, name)))
@@ -108,6 +107,32 @@ def _shared_keys(reader: Reader, entries: Entries) -> None:
             what = "a key that is born on a host is one instance's alone, and %s present %s; name an identity for each"
             what += ", such as %s, or leave key_at out"
             reader.note(entries.sources["identities", name] + ".key_at", what % (few(sharing), name, sharing[0]))
+
+
+def _issuer(reader: Reader, entries: Entries, identity: IdentitySpec, where: str, default_authority: str) -> None:
+    """Put in who issues an identity where it does not say, and note who cannot."""
+    is_ours = identity.issuer == "own"
+    others = [name for name, authority in entries.authorities.items() if authority.trust_file]
+    if not identity.authority and (is_ours or len(others) == 1):
+        name = default_authority if is_ours else others[0]
+        entries.identities[identity.name] = replace(identity, authority=name)
+    elif not identity.authority:
+        entries.identities[identity.name] = replace(identity, authority=default_authority)
+        known = ", ".join(sorted(others)) or "none has one yet"
+        what = "it is %s: name its authority, one with a trust_file (%s)" % (identity.issuer, known)
+        reader.note(where + ".authority", what)
+    elif identity.authority not in entries.authorities:
+        what = "there is no authority %s%s" % (
+            shown(identity.authority),
+            reader.nearest(identity.authority, entries.authorities),
+        )
+        reader.note(where + ".authority", what)
+    elif is_ours and identity.authority in others:
+        what = "%s is not ours (it has a trust_file), so what it signs is requested or installed: say so in issuer"
+        reader.note(where + ".authority", what % identity.authority)
+    elif not is_ours and identity.authority not in others:
+        what = "%s is ours: an identity that is %s needs an authority with a trust_file"
+        reader.note(where + ".authority", what % (identity.authority, identity.issuer))
 
 
 def _instance_names(entries: Entries, name: str) -> list[str]:

@@ -160,7 +160,7 @@ class IdentitySpec:
 
 @dataclass(frozen=True)
 class AuthoritySpec:
-    """A CA of ours: its root and its issuing authority."""
+    """A CA: ours, with its root and its issuing authority, or another's, known by the file of its CA list."""
 
     name: str = "connsec"
     organization: str = ""
@@ -169,6 +169,7 @@ class AuthoritySpec:
     leaf_days: int = 90
     days_reason: str = ""
     key_type: str = "ec-p384"
+    trust_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,16 @@ class Model:
             return False
         names = (instance.name, *self.components[instance.component].named_identities)
         return any(self.identities[name].key_at == "host" for name in names if name in self.identities)
+
+    @cached_property
+    def trust_files(self) -> dict[str, str]:
+        """Return the files of the CA lists of others, by authority; of a component that is not ours, by ``peer/`` name.
+
+        Authorities have no slash in their names, so that the two never meet.
+        """
+        found = {name: spec.trust_file for name, spec in self.authorities.items() if spec.trust_file}
+        peers = {"peer/" + name: each.trust_file for name, each in self.components.items() if each.trust_file}
+        return {**found, **peers}
 
     def to_json(self) -> dict[str, t.Any]:
         """Return the model as plain data, pairs by what they consist of."""

@@ -76,9 +76,11 @@ def _date(reader: Reader, value: t.Any, where: str) -> str:
 
 
 def _trust_file(reader: Reader, value: t.Any, where: str) -> str:
-    """Check a path on the controller, absolute or beside the inventory."""
+    """Check a path on the controller: absolute, or from the inventory's folder on, which it may begin by leaving."""
     if isinstance(value, str) and not value.startswith("/"):
-        return unix_path("/" + value, where)[1:]
+        up = re.match(r"(?:\.\./)*", value)
+        start = up.group() if up else ""
+        return start + unix_path("/" + value[len(start) :], where)[1:]
     return unix_path(value, where)
 
 
@@ -193,5 +195,6 @@ AUTHORITY: t.Final[Table] = {
     "leaf_days": Field(number(1, 3652), 90),
     "days_reason": Field(text(500), ""),
     "key_type": Field(choice("ec-p384", "rsa-4096"), "ec-p384"),
+    "trust_file": Field(_trust_file),
 }
 DOCUMENT: t.Final = ("plugin", "model", "hosts", "components", "connections", "identities", "authorities")

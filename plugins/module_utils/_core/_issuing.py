@@ -31,13 +31,16 @@ ISSUING_SIGNS_FOR = 1095 * DAY  # SP 800-57 part 1, table 1: a signature key is 
 
 @dataclass(frozen=True)
 class Signing(Change):
-    """A change of the store, which takes an authority's signature.
+    """A change of the store, on the way to a certificate or a list.
 
     Attributes:
         can_wait: whether the fleet goes on with what the store holds until somebody signs.
+        act: ``sign`` takes a signature of an authority of ours; ``ask`` makes a request for others to sign, ``show``
+            puts one where they find it again, and ``take`` takes their answer in.
     """
 
     can_wait: bool = False
+    act: t.Literal["sign", "ask", "show", "take"] = "sign"
 
 
 def renewal_at(name: str, *, not_before: int, not_after: int) -> int:
@@ -67,26 +70,39 @@ def plan_identity(
         held: digests of the public halves of the keys that its host has, where they are born there; None if nobody
             looked.
     """
-    urgent = _reason_to_issue(wanted, found=found, now=now) or _reason_of_key(wanted, found=found, held=held)
+    urgent = _reason_of_ours(wanted, found=found, now=now) or _reason_of_key(wanted, found=found, held=held)
     reason = urgent or _reason_to_renew(wanted, found=found, now=now)
     if reason is None:
         return None
-    before = found and {
-        "authority": found.authority,
-        "key_type": found.key_type,
-        "names": list(found.names),
-        "usages": list(found.usages),
-    }
-    after = {
-        "authority": wanted.authority,
-        "key_type": wanted.key_type,
-        "names": list(wanted.names),
-        "usages": list(wanted.usages),
-    }
+    before, after = identity_rows(wanted, found)
     return Signing(identity_target(wanted.name), before, after, reason, can_wait=urgent is None)
 
 
-def _reason_to_issue(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> str | None:
+def identity_rows(wanted: WantedIdentity, found: IdentityInfo | None) -> tuple[t.Any, t.Any]:
+    """Return what an identity is and what it is to be, as a user may see it in a diff."""
+    before, after = (
+        {
+            "authority": each.authority,
+            "key_type": each.key_type,
+            "names": list(each.names),
+            "usages": list(each.usages),
+        }
+        if each
+        else None
+        for each in (found, wanted)
+    )
+    return before, after
+
+
+def _reason_of_ours(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> str | None:
+    """Return why a certificate that we sign cannot be used as planned; ours has a common name only where one is."""
+    reason = reason_to_issue(wanted, found=found, now=now)
+    if not reason and found and found.common_name != common_name_of(wanted):
+        return "common name is %r, planned %r" % (found.common_name, common_name_of(wanted))
+    return reason
+
+
+def reason_to_issue(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> str | None:
     """Return why the certificate that there is cannot be used as planned."""
     if found is None:
         return "no certificate yet"
@@ -100,7 +116,7 @@ def _reason_to_issue(wanted: WantedIdentity, *, found: IdentityInfo | None, now:
         return "its issuer is not in the store"
     if found.authority != wanted.authority:
         return "issuer is authority %s, planned %s" % (found.authority, wanted.authority)
-    if found.common_name != common_name_of(wanted):
+    if wanted.common_name and found.common_name != common_name_of(wanted):
         return "common name is %r, planned %r" % (found.common_name, common_name_of(wanted))
     if now > found.not_after:
         return "it has expired"

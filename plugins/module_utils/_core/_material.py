@@ -15,6 +15,7 @@ Usage = str  # one of USAGES; a plain str, because it comes from users' files
 USAGES = ("client", "server")
 FORMATS = ("crl", "java", "pem", "pkcs12")
 KEY_PLACES = ("controller", "host")
+ISSUERS = ("own", "requested")
 IDENTITY_KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 AUTHORITY_KEY_TYPES = ("ec-p384", "rsa-4096")
 
@@ -74,6 +75,7 @@ class WantedIdentity:
     Attributes:
         name: ``component@host``, or the name of a declared identity.
         authority: who issues it.
+        issuer: whether that is an authority of ours (``own``), or others are asked to sign (``requested``).
         names: every DNS name (A-labels) and IP address it is dialled by; they become its subjectAltName.
         usages: ``server``, ``client``, or both.
         key_type: of its key.
@@ -94,6 +96,7 @@ class WantedIdentity:
     common_name: bool = False
     days_reason: str = ""
     key_at: str = "controller"
+    issuer: str = "own"
 
     def __post_init__(self) -> None:
         where = "identity %s" % (self.name,)
@@ -105,6 +108,7 @@ class WantedIdentity:
             )
         if not self.usages:
             raise MaterialRefused("%s has no usages; it is for server, for client, or for both" % where)
+        _refuse_unless_one_of(self.issuer, ISSUERS, where=where + ": issuer")
         for usage in self.usages:
             _refuse_unless_one_of(usage, USAGES, where=where + ": usages")
         for each in self.formats:

@@ -15,6 +15,7 @@ from ._kind import InstanceKind, KindError, Option, expand
 from ._limits import Agreement
 from ._names import is_ip_address
 from ._observed import NOT_DIALLED, UNSEEN, SeenHost, SeenInstance, SeenProbe
+from ._requesting import Awaited
 from ._terms import Known, agreement, common, known_by, offer
 
 
@@ -29,6 +30,8 @@ class Wanted:
         trust: SHA-256 of their root certificates; None while they are not made.
         formats: the formats that its kind reads, and ``pem``.
         due: why the certificate is about to be another one; empty if it is not.
+        awaits: who has to sign for the planned certificate first; None if nobody has to.
+        covers: the names that the certificate is good for meanwhile.
     """
 
     identity: str | None
@@ -37,6 +40,12 @@ class Wanted:
     trust: tuple[str, ...] | None
     formats: tuple[str, ...]
     due: str = ""
+    awaits: Awaited | None = None
+    covers: frozenset[str] = frozenset()
+
+    def lacks_signature(self, name: str | None = None) -> bool:
+        """Return whether it waits for a signature and has nothing to present meanwhile, or nothing for this name."""
+        return self.awaits is not None and (name not in self.covers if name else not self.covers)
 
     @property
     def is_issued(self) -> bool:

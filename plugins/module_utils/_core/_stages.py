@@ -170,6 +170,9 @@ def _reads_ours(scene: Scene, receiver: Instance, pair: Pair) -> bool:
 def _presented(scene: Scene, pair: Pair) -> Evidence:
     presenters = [pair.server, pair.client] if pair.mode == "mutual" else [pair.server]
     expected = "%s the planned key and certificate" % _they_hold(presenters)
+    unsigned = lacks_signature(scene, pair)
+    if unsigned is not None:
+        return unsigned
     for presenter in presenters:
         fault = material_fault(scene, presenter, "certificate") or _misread_key(scene, presenter)
         if fault:
@@ -184,6 +187,17 @@ def _presented(scene: Scene, pair: Pair) -> Evidence:
         if is_noted(scene, end, "load"):
             return fails("presented", expected, "%s: a reload is noted and has not happened" % end.name, "stale")
     return holds("presented", expected, "key, certificate and chain are as they were issued, and its account's alone")
+
+
+def lacks_signature(scene: Scene, pair: Pair) -> Refuted:
+    """Return for whose signature the pair waits, if it does; an earlier certificate goes on for its own names."""
+    presenters = [(pair.server, pair.dial), *([(pair.client, None)] if pair.mode == "mutual" else [])]
+    for presenter, name in presenters:
+        wanted = scene.wanted[presenter.name]
+        if wanted.awaits and wanted.lacks_signature(name):
+            expected = "%s holds the planned key and certificate" % presenter.name
+            return fails("presented", expected, wanted.awaits.seen, "signature", todo=wanted.awaits.todo)
+    return None
 
 
 def _misread_key(scene: Scene, instance: Instance) -> str:

@@ -13,6 +13,7 @@ from ._kind import InstanceKind
 from ._limits import Agreement, agree_on_key
 from ._material import WantedAuthority, WantedIdentity, identity_target
 from ._names import NameRefused, dns_name
+from ._requesting import Awaited
 from ._scene import Wanted
 from ._terms import agreement
 
@@ -54,10 +55,25 @@ class Wishes:
         """Return the authorities whose certificates the instance has to accept."""
         presenters = [pair.server for pair in self._calling.get(instance.name, ())]
         presenters += [pair.client for pair in self._serving.get(instance.name, ()) if pair.mode == "mutual"]
-        return tuple(sorted({self._model.authority_of(self.identity_of(presenter)) for presenter in presenters}))
+        return tuple(sorted({self._issuer_of(presenter) for presenter in presenters}))
+
+    def _issuer_of(self, presenter: Instance) -> str:
+        """Return the authority whose list has what a presenter's certificate leads to."""
+        component = self._model.components[presenter.component]
+        if component.trust_file:
+            return "peer/" + component.name
+        return self._model.authority_of(self.identity_of(presenter))
+
+    def trust_files(self) -> dict[str, str]:
+        """Return the files of the CA lists of others that instances of the model trust, by name."""
+        if not self._model.trust_files:
+            return {}
+        trusted = {name for instance in self._model.instances() for name in self.trusted_by(instance)}
+        trusted |= {each.authority for each in self._model.identities.values() if each.issuer == "requested"}
+        return {name: path for name, path in self._model.trust_files.items() if name in trusted}
 
     def authorities(self) -> tuple[WantedAuthority, ...]:
-        """Return every authority of the model, ready to be made."""
+        """Return every authority of ours, ready to be made; one that nobody declared only where somebody trusts it."""
         return tuple(
             WantedAuthority(
                 name=spec.name,
@@ -66,8 +82,15 @@ class Wishes:
                 issuing_days=spec.issuing_days,
                 key_type=spec.key_type,
             )
-            for _unused, spec in sorted(self._model.authorities.items())
+            for name, spec in sorted(self._model.authorities.items())
+            if not spec.trust_file and self._is_needed(name)
         )
+
+    def _is_needed(self, name: str) -> bool:
+        """Return whether an authority is made although all that others sign goes without it."""
+        if name != self._model.default_authority or not self._model.trust_files:
+            return True
+        return any(name in self.trusted_by(instance) for instance in self._model.instances())
 
     def identities(self, instances: t.Iterable[Instance]) -> tuple[WantedIdentity, ...]:
         """Return the identities that these instances present, each once.
@@ -113,6 +136,8 @@ class Wishes:
         certificates: t.Mapping[str, str],
         roots: t.Mapping[str, t.Sequence[str]],
         due: t.Mapping[str, str],
+        awaited: t.Mapping[str, Awaited] | None = None,
+        covered: t.Mapping[str, t.Sequence[str]] | None = None,
     ) -> Wanted:
         """Return the material that the instance has to hold.
 
@@ -121,8 +146,14 @@ class Wishes:
             certificates: SHA-256 of the certificate of each identity that is issued.
             roots: by authority, the SHA-256 of its roots.
             due: why something in the store is due, by target.
+            awaited: the identities that wait for somebody who may sign.
+            covered: by identity, the names that its present certificate is good for.
         """
         identity = self.identity_of(instance) if self.presents(instance) else None
+        awaits = (awaited or {}).get(identity) if identity else None
+        covers = frozenset((covered or {}).get(identity or "", ()))
+        if awaits and identity not in certificates:
+            identity = None  # its trust goes ahead
         authorities = self.trusted_by(instance)
         trust = [root for name in authorities for root in roots.get(name, ())]
         return Wanted(
@@ -132,6 +163,8 @@ class Wishes:
             trust=tuple(sorted(trust)) if all(roots.get(name) for name in authorities) else None,
             formats=self.formats_of(instance),
             due=due.get(identity_target(identity), "") if identity else "",
+            awaits=awaits,
+            covers=covers,
         )
 
     def _spec(self, name: str) -> IdentitySpec:
@@ -160,6 +193,7 @@ class Wishes:
             formats=tuple({form for holder in holders for form in self.formats_of(holder)}),
             common_name=any(agreement.common_name for _unused, agreement in agreements),
             key_at=spec.key_at,
+            issuer=spec.issuer,
         )
 
     def _pairs(self, holder: Instance) -> list[Pair]:

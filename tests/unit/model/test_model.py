@@ -253,6 +253,26 @@ MISTAKES = [
         "authorities.a.leaf_days: a certificate cannot outlive its issuer (80)",
     ),
     ((("authorities",), {"a": {}, "b": {}}), "authorities.a: one of several must be called connsec"),
+    (
+        (("authorities",), {"corporate": {"trust_file": "../ca.pem", "leaf_days": 30}}),
+        "authorities.corporate: it has a trust_file, so it is not ours, and nothing else can be said of it",
+    ),
+    (
+        (("authorities",), {"connsec": {"trust_file": "../ca.pem"}}),
+        "authorities.connsec: connsec is the name of our own authority; give one with a trust_file another",
+    ),
+    (
+        (("authorities",), {"corporate": {"trust_file": "ca/../../x.pem"}}),
+        "authorities.corporate.trust_file: '/ca/../../x.pem' is not a path that can be taken",
+    ),
+    (
+        (("identities", "web"), {"issuer": "requested"}),
+        "identities.web.authority: it is requested: name its authority, one with a trust_file (none has one yet)",
+    ),
+    (
+        (("identities", "web"), {"issuer": "requested", "authority": "connsec"}),
+        "identities.web.authority: connsec is ours: an identity that is requested needs an authority with a trust_file",
+    ),
     # what both ends can do
     (
         ((*DB, "limits"), {"protocols": ["TLSv1"]}),
@@ -364,7 +384,11 @@ BLOCKED = [
     ),
     ([((*LISTENER, "transport"), "udp")], "its listener uses udp"),
     (
-        [((*ROUTER, "identities"), ["web"]), (("identities", "web"), {"issuer": "requested"})],
+        [
+            ((*ROUTER, "identities"), ["web"]),
+            (("identities", "web"), {"issuer": "installed"}),
+            (("authorities",), {"corporate": {"trust_file": "ca.pem"}}),
+        ],
         "identity web is issued by others",
     ),
     (
@@ -532,3 +556,25 @@ def test_a_model_whose_hosts_are_all_unknown_is_told_in_seconds():
 def test_every_public_name_is_there():
     for name in model_module.__all__:
         assert hasattr(model_module, name)
+
+
+@pytest.mark.parametrize(
+    ("authorities", "web", "issued_by", "ours"),
+    [
+        ({}, {}, "connsec", ["connsec"]),
+        ({"corporate": {"trust_file": "../ca.pem"}}, {"issuer": "requested"}, "corporate", ["connsec"]),
+        ({"corporate": {"trust_file": "/x/ca.pem"}, "inner": {}}, {}, "inner", ["inner"]),
+        (
+            {"one": {"trust_file": "a.pem"}, "two": {"trust_file": "b.pem"}},
+            {"issuer": "requested", "authority": "two"},
+            "two",
+            ["connsec"],
+        ),
+    ],
+)
+def test_an_identity_is_issued_by_the_authority_that_is_meant(authorities, web, issued_by, ours):
+    changes = [(("identities", "web"), web), *([(("authorities",), authorities)] if authorities else [])]
+    model = parse(changed(*changes))
+    assert model.authority_of("web") == issued_by
+    assert [name for name, spec in model.authorities.items() if not spec.trust_file] == ours
+    assert model.trust_files == {n: spec["trust_file"] for n, spec in authorities.items() if "trust_file" in spec}

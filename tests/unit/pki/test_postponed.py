@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from ansible_collections.connsec.tls.plugins.plugin_utils._secrets import PassphraseMissing, Passphrases, passphrases_of
 from ansible_collections.connsec.tls.plugins.plugin_utils._store import StoreError
@@ -75,18 +77,30 @@ def test_an_identity_whose_renewal_waits_is_not_due(store: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "days"), [("new@h", 0), ("router@urs1", 91)], ids=["not issued yet", "expired meanwhile"]
+    ("options", "days", "why"),
+    [
+        ({"name": "new@h"}, 0, "no certificate yet"),
+        ({}, 91, "it has expired"),
+        ({"names": ("new.example.net",)}, 0, "names differ: +new.example.net -192.0.2.7 -urs1.example.net"),
+    ],
+    ids=["not issued yet", "expired meanwhile", "other names"],
 )
-def test_what_is_urgent_does_not_wait(store: Bench, name: str, days: int) -> None:
+def test_what_is_urgent_is_awaited_and_says_who_has_to_run(
+    store: Bench, options: dict[str, t.Any], days: int, why: str
+) -> None:
     store.carry_out(wanted())
-    with pytest.raises(PassphraseMissing, match="tls_authorities_passphrase"):
-        store.carry_out(wanted(name), now=NOW + days * DAY, passphrases=NONE)
+    before = snapshot(store.folder)
+    view = store.carry_out(wanted(**options), now=NOW + days * DAY, passphrases=NONE)
+    assert not view.changes
+    assert snapshot(store.folder) == before
+    (awaits,) = view.awaited.values()
+    assert awaits.seen.endswith("of authority connsec, and tls_authorities_passphrase is not set (%s)" % why)
+    assert awaits.todo == "have somebody who may sign run connsec.tls.rollout with tls_authorities_passphrase"
 
 
-def test_a_change_of_plan_does_not_wait(store: Bench) -> None:
-    store.carry_out(wanted())
+def test_an_authority_that_is_missing_cannot_wait(store: Bench) -> None:
     with pytest.raises(PassphraseMissing, match="tls_authorities_passphrase"):
-        store.carry_out(wanted(names=("new.example.net",)), passphrases=NONE)
+        store.carry_out(wanted(), passphrases=NONE)
 
 
 def test_passphrases_are_the_common_one_unless_there_is_one_of_their_own() -> None:

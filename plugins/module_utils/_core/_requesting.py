@@ -1,0 +1,207 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates that others sign: when one is asked for, and which answer is taken; private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from ._issuing import Signing, identity_rows, reason_to_issue, renewal_at
+from ._material import IdentityInfo, WantedIdentity, common_name_of, identity_target
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """A request that was made, and what it asks for; ``made_at`` in seconds since 1970."""
+
+    names: tuple[str, ...]
+    usages: tuple[str, ...]
+    key_type: str
+    common_name: str
+    spki_sha256: str
+    made_at: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the PKI team brought back, as far as it could be read.
+
+    Attributes:
+        unreadable: why nothing can be said of it; empty if something can.
+        foreign_key: whether no certificate of it is for the key of the request.
+        names: its DNS names and IP addresses.
+        other_names: those of its names that are neither, as ``email:...``.
+        usages: of ours, those that it is for.
+        other_usages: the identifiers of those that are not ours.
+        signs: whether its key may sign handshakes.
+        is_ca: whether it is an authority's certificate.
+        untrusted: why no chain leads from it to the authority's CA list; empty if one does.
+    """
+
+    unreadable: str = ""
+    foreign_key: bool = False
+    names: tuple[str, ...] = ()
+    other_names: tuple[str, ...] = ()
+    usages: tuple[str, ...] = ()
+    other_usages: tuple[str, ...] = ()
+    signs: bool = True
+    is_ca: bool = False
+    common_name: str = ""
+    not_before: int = 0
+    not_after: int = 0
+    untrusted: str = ""
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """An identity that waits for somebody who may sign.
+
+    Attributes:
+        authority: who signs it.
+        seen: the sentence that says what it waits for, and since when.
+        todo: who must do what.
+    """
+
+    authority: str
+    seen: str
+    todo: str
+
+
+@dataclass(frozen=True)
+class RequestPlaces:
+    """Where a request and its answer lie on the controller."""
+
+    request: str
+    answer: str
+
+
+def why_refused(answer: Answer, wanted: WantedIdentity, *, now: int) -> str:
+    """Return why an answer is not taken, in its own words; empty if it is."""
+    if answer.unreadable:
+        return answer.unreadable
+    if answer.foreign_key:
+        return "it is for another key: no certificate in it has the key of the request"
+    if answer.is_ca:
+        return "it is a certificate of an authority, and no identity's"
+    return (
+        _names_refused(answer, wanted)
+        or _usages_refused(answer, wanted)
+        or _time_refused(answer, now=now)
+        or (answer.untrusted and "its chain is foreign: %s" % answer.untrusted)
+    )
+
+
+def _names_refused(answer: Answer, wanted: WantedIdentity) -> str:
+    missing = sorted(set(wanted.names) - set(answer.names))
+    extra = [*sorted(set(answer.names) - set(wanted.names)), *answer.other_names]
+    if missing:
+        return "it lacks a name: %s" % ", ".join(missing)
+    if extra:
+        return "it has a name that was not asked for: %s" % ", ".join(extra)
+    if wanted.common_name and answer.common_name != common_name_of(wanted):
+        return "its common name is %r, planned %r" % (answer.common_name, common_name_of(wanted))
+    return ""
+
+
+def _usages_refused(answer: Answer, wanted: WantedIdentity) -> str:
+    missing = [usage for usage in wanted.usages if usage not in answer.usages]
+    extra = [*(usage for usage in answer.usages if usage not in wanted.usages), *answer.other_usages]
+    if missing:
+        only = " and ".join(answer.usages)
+        return "it is for %s, and not for %s" % (only + " only" if only else "nothing of ours", " and ".join(missing))
+    if extra:
+        return "it is also for %s, which was not asked for" % ", ".join(extra)
+    return "" if answer.signs else "its key may not sign (no digitalSignature in keyUsage), as every handshake needs"
+
+
+def _time_refused(answer: Answer, *, now: int) -> str:
+    if now < answer.not_before:
+        return "it is not valid yet: it begins on %s" % _time(answer.not_before)
+    return "it has expired on %s" % _time(answer.not_after) if now > answer.not_after else ""
+
+
+def plan_requested(
+    wanted: WantedIdentity,
+    *,
+    found: IdentityInfo | None,
+    request: OpenRequest | None,
+    answer: Answer | None,
+    is_shown: bool,
+    now: int,
+) -> Signing | None:
+    """Return what to do about an identity that others sign: ask, take their answer, or nothing.
+
+    Args:
+        wanted: the identity as planned.
+        found: its certificate in the store, if it has one.
+        request: the request that is open, if one is.
+        answer: what lies where its answer belongs.
+        is_shown: whether the request lies where others find it.
+        now: seconds since 1970.
+    """
+    reason = _reason(wanted, found=found, now=now)
+    if reason is None:
+        return None
+    before, after = identity_rows(wanted, found)
+    target = identity_target(wanted.name)
+    differs = request and _differs(request, wanted)
+    if request is None or differs:
+        return Signing(target, before, after, differs or reason, can_wait=True, act="ask")
+    if answer is not None and not why_refused(answer, wanted, now=now):
+        return Signing(target, before, after, "its answer came: %s" % reason, can_wait=True, act="take")
+    if not is_shown:
+        return Signing(target, before, after, "its request is not where others find it", can_wait=True, act="show")
+    return None
+
+
+def awaited(
+    wanted: WantedIdentity,
+    *,
+    found: IdentityInfo | None,
+    request: OpenRequest | None,
+    answer: Answer | None,
+    places: RequestPlaces,
+    now: int,
+) -> Awaited | None:
+    """Return for whom an identity that others sign waits; None if it has, or is about to take, what is planned."""
+    reason = _reason(wanted, found=found, now=now)
+    if reason is None:
+        return None
+    who = "authority %s" % wanted.authority
+    since = " since %s" % _time(request.made_at) if request else ""
+    seen = "identity %s waits for a signature of %s%s (%s)" % (wanted.name, who, since, reason)
+    todo = "have %s sign %s, put the answer at %s, and run again" % (who, places.request, places.answer)
+    if request is not None and answer is not None and not _differs(request, wanted):
+        refused = why_refused(answer, wanted, now=now)
+        if not refused:
+            return None
+        seen = "%s; the answer at %s is not taken: %s" % (seen, places.answer, refused)
+    return Awaited(wanted.authority, seen, todo)
+
+
+def _reason(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> str | None:
+    """Return why another certificate is needed; how long it lives is the signer's own matter."""
+    reason = reason_to_issue(wanted, found=found, now=now)
+    if reason or found is None:
+        return reason
+    renewal = renewal_at(wanted.name, not_before=found.not_before, not_after=found.not_after)
+    return "two thirds of its life have passed" if now >= renewal else None
+
+
+def _differs(request: OpenRequest, wanted: WantedIdentity) -> str:
+    """Return why a request that is open does not ask for what is planned now."""
+    for what, asked, planned in (
+        ("names", request.names, wanted.names),
+        ("usages", request.usages, wanted.usages),
+        ("key type", request.key_type, wanted.key_type),
+        ("common name", request.common_name, common_name_of(wanted)),
+    ):
+        if asked != planned:
+            return "the open request asks for other %s than planned" % what
+    return ""
+
+
+def _time(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
