@@ -155,6 +155,7 @@ class Fleet:
             recorded={name: str(row["stage"]) for name, row in ledger.items()},
             highest={name: str(row.get("highest") or row["stage"]) for name, row in ledger.items()},
             exercised={name: str(row["exercised"]) for name, row in ledger.items() if row.get("exercised")},
+            adopted=self.wishes.adopted(),
             looked=looked,
             check_mode=check_mode,
         )

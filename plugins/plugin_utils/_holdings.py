@@ -173,15 +173,14 @@ def read_holding(
         if identity is not None:
             reader = IdentityReader(identity_folder, authorities, lists)
             usable = _usable(identity, reader.read(identity), now=now, paths=paths)
-            root, where = (
-                reader.root_above(identity),
-                lists[usable.authority].where if usable.authority in lists else "",
-            )
-            if root is None or not where:
+            root = reader.root_above(identity)
+            if root is None or usable.authority not in lists:
                 ours = _root_of(usable.authority, authorities, paths=paths)
-                root, where = ours.certificate, ours.where
+                above = ours.certificate, ours.where
+            else:
+                above = root, lists[usable.authority].where
             given: dict[str, t.Any] = {"passphrase": passphrase, "instance": instance or identity}
-            presented = _presented(identity_folder, usable, (root, where), **given)
+            presented = _presented(identity_folder, usable, above, **given)
     own = [name for name in trusted if name not in lists]
     return Holding(presented, trusted, _listed(own, authorities, now=now), now)
 

@@ -207,6 +207,9 @@ class Outcome:
         rows = []
         for instance in self._standing.fleet.instances():
             info = self._identity(instance)
+            adopted = scene.seen(instance).adopted
+            if info is None and adopted:
+                rows.append(self._adopted(instance, adopted))
             if info is None:
                 continue
             rows.append(
@@ -224,6 +227,22 @@ class Outcome:
                 }
             )
         return rows
+
+    def _adopted(self, instance: Instance, found: t.Mapping[str, t.Any]) -> Json:
+        """Return an identity that was there before us, as its host shows it."""
+        scene = self._scene
+        return {
+            "name": self._standing.fleet.wishes.identity_of(instance),
+            "host": instance.host,
+            "path": scene.paths(instance)["certificate"],
+            "owner": scene.model.components[instance.component].owner,
+            "account": scene.kinds[instance.name].account,
+            "issuer": str(found["issuer"]),
+            "serial": str(found["serial"]),
+            "names": list(found["names"]),
+            "expires": _iso(float(found["not_after"])),
+            "installed": None,
+        }
 
     # ---------------------------------------------------------------- findings
 

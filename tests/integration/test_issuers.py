@@ -61,3 +61,42 @@ def test_a_team_answers_between_runs_and_nothing_else_than_planned_is_taken(clea
     assert not (clear.store / "authorities/secret.json").exists()
     assert clear.playbook("rollout", *ENFORCE).must_end(0).changed == 0
     clear.must_talk()
+
+
+def test_a_listener_that_is_on_tls_already_keeps_its_certificate_until_its_issuer_is_changed(clear: Fleet):
+    team = Team(clear.root / "corporate")
+    server, address = SERVERS[0], clear.address(SERVERS[0])
+    key, held = team.folder / "own.key", team.folder / "own.pem"
+    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", team.folder / "own.csr",
+            "-subj", "/CN=own")  # fmt: skip
+    held.write_text(team.sign(team.folder / "own.csr", names="IP:" + address, usages="serverAuth"))
+    with held.open("a") as file:
+        file.write(team.issuing.read_text())
+    section = "[listener.default]\ncertificate = %s\nkey = %s\ntls_port = 12021\n" % (held, key)
+    clear.edit(server, r"^\[listener\.default\]\n", section)
+    clear.fleet("restart", server)
+    before = held.read_bytes(), key.read_bytes()
+
+    def adopt(data: dict[str, t.Any]) -> None:
+        data["authorities"] = {"corporate": {"trust_file": "../corporate/root.pem"}}
+        files = {"certificate": str(held), "key": str(key)}
+        data["identities"] = {server: {"issuer": "installed", "files": files}}
+
+    clear.edit_yaml("tls_connections.yml", adopt)
+    plan = clear.playbook("plan", *ENFORCE).must_end(0)
+    assert "step permit-default confserv@cfg2" in plan.text
+    assert "step permit-default confserv@cfg1" not in plan.text, "it is on TLS"
+    clear.playbook("rollout", *ENFORCE).must_end(0)
+    assert set(clear.stages().values()) == {("enforced", "done")}
+    assert (held.read_bytes(), key.read_bytes()) == before
+    assert not (clear.material(server) / "key.pem").exists()
+    shown = next(row for row in clear.report()["identities"] if row["name"] == server)
+    assert (shown["path"], shown["issuer"], shown["names"]) == (str(held), "corporate issuing", [address])
+    assert clear.playbook("rollout", *ENFORCE).must_end(0).changed == 0
+
+    clear.edit_yaml("tls_connections.yml", lambda data: data.pop("identities"))
+    run = clear.playbook("rollout", *ENFORCE).must_end(0)
+    assert "step permit-default confserv@cfg1" in run.text
+    assert str(clear.material(server).parent) in clear.options(server).read_text()
+    assert (held.read_bytes(), key.read_bytes()) == before
+    clear.must_talk()

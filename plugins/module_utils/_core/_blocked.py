@@ -59,15 +59,6 @@ def _transport(entry: Entry) -> str | None:
     return "its listener uses udp; DTLS and media are not covered, and moving it to TLS is not built yet"
 
 
-def _identity(entry: Entry) -> str | None:
-    for component, listener in ((entry.server, entry.listener), (entry.client, None)):
-        for name in presented(component, listener):
-            spec = entry.identities.get(name)
-            if spec and spec.issuer == "installed":
-                return "identity %s is issued by others (issuer: %s), which is not built yet" % (name, spec.issuer)
-    return None
-
-
 def _key_for_others(entry: Entry) -> str | None:
     for component in (entry.server, entry.client):
         for name in (*component.named_identities, *(each.name for each in instances_of(component))):
@@ -98,7 +89,6 @@ RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _unmanaged,
     _through,
     _transport,
-    _identity,
     _key_for_others,
     _several_identities,
 )

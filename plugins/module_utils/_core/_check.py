@@ -88,6 +88,7 @@ def _identities(reader: Reader, entries: Entries, default_authority: str) -> Non
     for name, identity in list(entries.identities.items()):
         where = entries.sources["identities", name]
         _issuer(reader, entries, identity, where, default_authority)
+        _files(reader, identity, where)
         if "@" in name and name not in _instance_names(entries, name):
             reader.note(
                 where, "there is no instance %s%s" % (shown(name), reader.nearest(name, _instance_names(entries, name)))
@@ -133,6 +134,15 @@ def _issuer(reader: Reader, entries: Entries, identity: IdentitySpec, where: str
     elif not is_ours and identity.authority not in others:
         what = "%s is ours: an identity that is %s needs an authority with a trust_file"
         reader.note(where + ".authority", what % (identity.authority, identity.issuer))
+
+
+def _files(reader: Reader, identity: IdentitySpec, where: str) -> None:
+    """Note files of an identity that we install, and one that is installed already without any."""
+    if identity.issuer != "installed" and identity.files:
+        reader.note(where + ".files", "only an identity with issuer: installed has them; ours lie where we put them")
+    elif identity.issuer == "installed" and not {"certificate"} < set(identity.files):
+        what = "it is installed: say where on its hosts, as certificate (PEM) and key, or certificate and keystore"
+        reader.note(where + ".files", what)
 
 
 def _instance_names(entries: Entries, name: str) -> list[str]:

@@ -148,7 +148,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class IdentitySpec:
-    """A named identity, or the default of an instance's own."""
+    """A named identity, or the default of an instance's own; ``files`` of one that is installed already, by word."""
 
     name: str
     issuer: str = "own"
@@ -156,6 +156,7 @@ class IdentitySpec:
     authority: str = "connsec"
     usages: tuple[str, ...] | None = None
     names: tuple[str, ...] = ()
+    files: t.Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

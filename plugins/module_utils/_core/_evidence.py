@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 Fault = t.Literal[
     "",
+    "adopted",
     "blocked",
     "clear",
     "clock",
@@ -57,6 +58,7 @@ class Rule:
 #: One row a fault.
 RULES: t.Final[t.Mapping[str, Rule]] = {
     "": Rule(""),
+    "adopted": Rule("see to the certificate that is there, or have another issuer in identities", waits=True),
     "blocked": Rule("see docs/model.md, or decide anew", waits=True, hopeless=True),
     "clear": Rule("see what listens on the clear port", by_step=True),
     "clock": Rule("set its clock, by NTP for instance, and run again", hopeless=True),

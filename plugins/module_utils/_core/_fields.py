@@ -93,6 +93,21 @@ def _server(reader: Reader, value: t.Any, where: str) -> tuple[str, str]:
     raise NameRefused("%s: %s is not component.listener" % (where, shown(value)))
 
 
+def _host_path(reader: Reader, value: t.Any, where: str) -> str:
+    return unix_path(value, where)
+
+
+#: The files of an identity that is on its hosts already, under the words that options have for them.
+_FILES: t.Final[Table] = {
+    name: Field(_host_path)
+    for name in ("certificate", "chain", "fullchain", "key", "keystore", "keystore_password_file")
+}
+
+
+def _files(reader: Reader, value: t.Any, where: str) -> dict[str, str]:
+    return {name: path for name, path in reader.record(value, _FILES, where).items() if path}
+
+
 _IDENTITY_BY_USAGE: t.Final[Table] = {
     "server": Field(named(identity_name)),
     "client": Field(named(identity_name)),
@@ -185,6 +200,7 @@ IDENTITY: t.Final[Table] = {
     "authority": Field(named(authority_name)),
     "usages": Field(several(choice("server", "client"), least=1)),
     "names": Field(several(endpoint), ()),
+    "files": Field(_files, {}),
 }
 AUTHORITY: t.Final[Table] = {
     # X.520 allows an organizationName of 64 characters

@@ -120,7 +120,9 @@ class LookPlan:
         kind = scene.kinds[instance.name]
         pairs = scene.pairs_at(instance)
         back = self._back.get(instance.name)
+        files = scene.adopted.get(instance.name)
         return {
+            **({"adopted": dict(files)} if files else {}),
             **({"back": back} if back else {}),
             "name": instance.name,
             "folder": instance.component,

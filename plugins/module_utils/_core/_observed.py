@@ -133,6 +133,7 @@ class SeenInstance:
         keeps_ended: whether that list also has sessions that ended lately.
         sockets: the client's own.
         unreadable: why something of it could not be seen, by what it is.
+        adopted: what the certificate says that was there before us, and whether it is ``valid`` by the host's clock.
     """
 
     generation: str | None = None
@@ -154,6 +155,7 @@ class SeenInstance:
     keeps_ended: bool = False
     sockets: tuple[Socket, ...] = ()
     unreadable: t.Mapping[str, str] = field(default_factory=dict)
+    adopted: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,7 @@ def parse_instance(data: Json) -> SeenInstance:
         keeps_ended=any("ended" in row for row in rows or ()),
         sockets=_sockets(data.get("sockets") or (), data.get("recent") or ()),
         unreadable=dict(data.get("unreadable") or {}),
+        adopted=data.get("adopted"),
     )
 
 

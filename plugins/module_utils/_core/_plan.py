@@ -129,7 +129,9 @@ def _why_load(scene: Scene, end: Instance, pairs: t.Sequence[Pair], touched: t.C
 
 
 def _uses_material(scene: Scene, end: Instance, pair: Pair) -> bool:
-    """Return whether the configuration of an end reads what is installed for it."""
+    """Return whether the configuration of an end reads what is installed for it; a simple server reads no trust."""
+    if pair.server == end and end.name in scene.adopted and pair.mode == "simple":
+        return False
     found = setting(scene, "permit" if pair.server == end else "connect", pair)
     return found.declared and found.is_made
 

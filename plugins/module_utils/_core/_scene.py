@@ -66,6 +66,7 @@ class Scene:
         recorded: the stage of each pair that the ledger has.
         highest: the furthest stage of each pair that the ledger has and nobody went back from.
         exercised: when a TLS session of a dormant pair was seen first, by pair, as the ledger has it.
+        adopted: by instance, where key and certificate lie that were there before us, under the words of options.
         looked: whether anybody looks in this run; without, the ledger is all that is known.
         check_mode: whether nothing is to be changed, so that gates have nothing to look at.
     """
@@ -82,6 +83,7 @@ class Scene:
     recorded: t.Mapping[str, str] = field(default_factory=dict)
     highest: t.Mapping[str, str] = field(default_factory=dict)
     exercised: t.Mapping[str, str] = field(default_factory=dict)
+    adopted: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
     looked: bool = True
     check_mode: bool = False
 
@@ -155,7 +157,7 @@ class Scene:
     # the words of options
 
     def paths(self, instance: Instance) -> dict[str, str]:
-        """Return where the instance finds its material: fixed names below its own folder."""
+        """Return where the instance finds its material: fixed names below its own folder, and what was there before."""
         current = "%s/%s/current" % (self.directories[instance.host], instance.component)
         return {
             "certificate": current + "/certificate.pem",
@@ -166,6 +168,7 @@ class Scene:
             "keystore": current + "/keystore.p12",
             "keystore_password_file": current + "/keystore.password",
             "truststore": current + "/truststore.p12",
+            **self.adopted.get(instance.name, {}),
         }
 
     def listener_words(self, instance: Instance, listener: Listener) -> dict[str, t.Any]:

@@ -15,6 +15,7 @@ import typing as t
 from ._dormant import is_asleep
 from ._entities import Instance, Pair
 from ._evidence import Evidence, Fault, fails, holds
+from ._few import few
 from ._flows import CLOSED
 from ._holding import has_old_material, hides_environment, lacks_environment, lacks_variable, material_fault
 from ._scene import Scene, option_id, setting
@@ -170,9 +171,9 @@ def _reads_ours(scene: Scene, receiver: Instance, pair: Pair) -> bool:
 def _presented(scene: Scene, pair: Pair) -> Evidence:
     presenters = [pair.server, pair.client] if pair.mode == "mutual" else [pair.server]
     expected = "%s the planned key and certificate" % _they_hold(presenters)
-    unsigned = lacks_signature(scene, pair)
-    if unsigned is not None:
-        return unsigned
+    waits = waits_to_present(scene, pair)
+    if waits is not None:
+        return waits
     for presenter in presenters:
         fault = material_fault(scene, presenter, "certificate") or _misread_key(scene, presenter)
         if fault:
@@ -189,15 +190,34 @@ def _presented(scene: Scene, pair: Pair) -> Evidence:
     return holds("presented", expected, "key, certificate and chain are as they were issued, and its account's alone")
 
 
-def lacks_signature(scene: Scene, pair: Pair) -> Refuted:
-    """Return for whose signature the pair waits, if it does; an earlier certificate goes on for its own names."""
+def waits_to_present(scene: Scene, pair: Pair) -> Refuted:
+    """Return what a presenter of the pair waits for: a signature, or a certificate of others that can be adopted.
+
+    An earlier certificate goes on for its own names meanwhile.
+    """
     presenters = [(pair.server, pair.dial), *([(pair.client, None)] if pair.mode == "mutual" else [])]
     for presenter, name in presenters:
         wanted = scene.wanted[presenter.name]
+        expected = "%s holds the planned key and certificate" % presenter.name
         if wanted.awaits and wanted.lacks_signature(name):
-            expected = "%s holds the planned key and certificate" % presenter.name
             return fails("presented", expected, wanted.awaits.seen, "signature", todo=wanted.awaits.todo)
+        fault = _not_adopted(scene, presenter, name) if presenter.name in scene.adopted and scene.looked else ""
+        if fault:
+            return fails("presented", expected, "%s: %s" % (presenter.name, fault), "adopted")
     return None
+
+
+def _not_adopted(scene: Scene, presenter: Instance, name: str | None) -> str:
+    """Return why the certificate that was there before us cannot be presented as this name; empty if it can."""
+    seen = scene.seen(presenter)
+    path = scene.adopted[presenter.name]["certificate"]
+    if seen.adopted is None:
+        return seen.unreadable.get("adopted") or "nobody looked at %s" % path
+    if not seen.adopted["valid"]:
+        return "the certificate %s is not valid by its host's clock" % path
+    if name and name not in seen.adopted["names"]:
+        return "the certificate %s is for %s, and %s is dialled" % (path, few(seen.adopted["names"]) or "no name", name)
+    return ""
 
 
 def _misread_key(scene: Scene, instance: Instance) -> str:

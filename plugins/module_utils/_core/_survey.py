@@ -13,7 +13,7 @@ from ._entities import Instance, Model, Pair
 from ._evidence import Evidence, fails
 from ._holding import material_fault
 from ._scene import Scene, setting
-from ._stages import GATES, MOVES_TO, examine, lacks_signature, rank, reached, stage_of, steps_of, wrong_clock
+from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of, waits_to_present, wrong_clock
 
 #: The stages of steps, in the order in which they go back.
 BACK: t.Final = ("enforce", "demand", "connect", "permit")
@@ -135,7 +135,7 @@ class Survey:
         """Return how far the pair may go in this run, and what keeps it from ``until``."""
         flip = self.scene.shape(pair) == "flip"
         until = self.ask.until
-        unsigned = lacks_signature(self.scene, pair) if rank(until) > rank("trusted") else None
+        unsigned = waits_to_present(self.scene, pair) if rank(until) > rank("trusted") else None
         if unsigned is not None:
             return "trusted", unsigned
         if until == "demanded" and pair.mode != "mutual":

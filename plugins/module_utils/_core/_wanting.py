@@ -51,6 +51,21 @@ class Wishes:
         usage = "server" if instance.name in self._serving else "client"
         return named.get(usage) or instance.name
 
+    def _files_of(self, instance: Instance) -> t.Mapping[str, str]:
+        """Return the files of the identity that an instance presents, where it was on the host before us."""
+        spec = self._model.identities.get(self.identity_of(instance))
+        if spec is None or spec.issuer != "installed":
+            return {}
+        named = spec.files
+        return {"fullchain": named["certificate"], **named}
+
+    def adopted(self) -> dict[str, t.Mapping[str, str]]:
+        """Return, by instance, the files of identities that were on the host before us."""
+        if all(spec.issuer != "installed" for spec in self._model.identities.values()):
+            return {}
+        presenting = [each for each in self._model.instances() if self.presents(each)]
+        return {each.name: files for each in presenting if (files := self._files_of(each))}
+
     def trusted_by(self, instance: Instance) -> tuple[str, ...]:
         """Return the authorities whose certificates the instance has to accept."""
         presenters = [pair.server for pair in self._calling.get(instance.name, ())]
@@ -100,7 +115,7 @@ class Wishes:
         """
         holders: dict[str, list[Instance]] = {}
         for instance in instances:
-            if self.presents(instance):
+            if self.presents(instance) and not self._files_of(instance):
                 holders.setdefault(self.identity_of(instance), []).append(instance)
         return tuple(self._known(name, tuple(sharing)) for name, sharing in sorted(holders.items()))
 
@@ -152,8 +167,9 @@ class Wishes:
         identity = self.identity_of(instance) if self.presents(instance) else None
         awaits = (awaited or {}).get(identity) if identity else None
         covers = frozenset((covered or {}).get(identity or "", ()))
-        if awaits and identity not in certificates:
-            identity = None  # its trust goes ahead
+        files = self._files_of(instance) if identity else {}
+        if files or (awaits and identity not in certificates):
+            identity = None  # its trust goes ahead, or is all that we install
         authorities = self.trusted_by(instance)
         trust = [root for name in authorities for root in roots.get(name, ())]
         return Wanted(

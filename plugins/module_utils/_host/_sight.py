@@ -62,6 +62,7 @@ class Sight:
             reads=reads,
             process=self._process(),
             environment=self._try("environment", self._environment),
+            adopted=self._try("adopted", self._adopted),
             sessions=self._try("sessions", self.sessions),
             sockets=[row.to_json() for row in self.sockets(addresses)] if self.asked.get("sockets") else [],
             recent=self.recent_rows(),
@@ -148,6 +149,13 @@ class Sight:
 
             found["keys"] = held_keys(os.path.join(self.directory, folder))
         return found
+
+    def _adopted(self) -> Json | None:
+        if not self.asked.get("adopted"):
+            return None
+        from ._adopted import adopted
+
+        return adopted(self.asked["adopted"])
 
     def _refusals(self) -> Json:
         from ._way_back import refusals

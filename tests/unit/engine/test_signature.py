@@ -1,17 +1,18 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes on, and what does not, while somebody else's signature is waited for."""
+"""What goes on, and what does not, while a signature is waited for, or a certificate of others is adopted."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._look import LookPlan
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 from ansible_collections.connsec.tls.plugins.module_utils._core._requesting import Awaited
 
-from .scenes import ask_for, at_stage, scene_of, with_material
+from .scenes import ask_for, at_stage, scene_of, showing, with_material
 
 AWAITED = Awaited("corporate", "identity confserv@cfg1 waits for a signature of authority corporate", "have it signed")
 TO_CFG1 = {"router@app1->confserv.default@cfg1", "desk@app2->confserv.default@cfg1"}
@@ -62,3 +63,47 @@ def test_an_earlier_certificate_goes_on_for_the_names_that_it_has(covers, status
     scene = awaiting(scene, identity=own.identity, certificate=own.certificate, covers=frozenset([covers]))
     found = views(scene)
     assert {found[name].status for name in TO_CFG1} == {status}
+
+
+FILES = {"certificate": "/etc/own.pem", "fullchain": "/etc/own.pem", "key": "/etc/own.key"}
+ADOPTED = {"names": ["10.0.0.1"], "valid": True, "issuer": "corporate", "serial": "1", "not_after": 2e9}
+
+
+def adopting(scene, seen, **more):
+    """Return the scene in which confserv@cfg1 has its certificate from before us; ``seen`` is what its host shows."""
+    scene = dataclasses.replace(scene, adopted={"confserv@cfg1": FILES})
+    wanted = dataclasses.replace(scene.wanted["confserv@cfg1"], identity=None, certificate=None)
+    scene = with_material(dataclasses.replace(scene, wanted={**scene.wanted, "confserv@cfg1": wanted}))
+    return showing(scene, "confserv@cfg1", adopted=seen, **more)
+
+
+def test_options_name_the_files_that_were_there_before():
+    scene = adopting(scene_of(), ADOPTED)
+    paths = scene.paths(scene.model.pair("router@app1->confserv.default@cfg1").server)
+    assert (paths["fullchain"], paths["key"]) == ("/etc/own.pem", "/etc/own.key")
+    assert paths["trust"] == "/etc/connsec/confserv/current/trust.pem"
+    plan = LookPlan(scene, token="t")
+    plan.see(scene.model.pair("router@app1->confserv.default@cfg1").server)
+    assert plan.requests()["cfg1"]["instances"][0]["adopted"] == FILES
+
+
+def test_a_certificate_that_was_there_before_is_presented_and_its_pairs_go_on():
+    scene = adopting(scene_of(), ADOPTED)
+    assert {views(scene)[name].status for name in TO_CFG1} == {"due"}
+    assert {views(scene)[name].stage for name in TO_CFG1} == {"presented"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "more", "words"),
+    [
+        ({**ADOPTED, "valid": False}, {}, "the certificate /etc/own.pem is not valid by its host's clock"),
+        ({**ADOPTED, "names": ["web"]}, {}, "the certificate /etc/own.pem is for web, and 10.0.0.1 is dialled"),
+        (None, {"unreadable": {"adopted": "/etc/own.pem is not there"}}, "/etc/own.pem is not there"),
+        (None, {}, "nobody looked at /etc/own.pem"),
+    ],
+)
+def test_one_that_cannot_be_presented_keeps_its_pairs_waiting(seen, more, words):
+    found = views(adopting(scene_of(), seen, **more))
+    for name in TO_CFG1:
+        assert (found[name].stage, found[name].status) == ("trusted", "waiting")
+        assert found[name].why.seen == "confserv@cfg1: " + words

@@ -270,6 +270,18 @@ MISTAKES = [
         "identities.web.authority: it is requested: name its authority, one with a trust_file (none has one yet)",
     ),
     (
+        (("identities", "web"), {"files": {"certificate": "/etc/web.pem"}}),
+        "identities.web.files: only an identity with issuer: installed has them; ours lie where we put them",
+    ),
+    (
+        (("identities", "web"), {"issuer": "installed", "files": {"certificate": "/etc/web.pem"}}),
+        "identities.web.files: it is installed: say where on its hosts, as certificate (PEM) and key, or certificate",
+    ),
+    (
+        (("identities", "web"), {"issuer": "installed", "files": {"certificate": "web.pem"}}),
+        "identities.web.files.certificate: 'web.pem' is not an absolute path",
+    ),
+    (
         (("identities", "web"), {"issuer": "requested", "authority": "connsec"}),
         "identities.web.authority: connsec is ours: an identity that is requested needs an authority with a trust_file",
     ),
@@ -386,17 +398,16 @@ BLOCKED = [
     (
         [
             ((*ROUTER, "identities"), ["web"]),
-            (("identities", "web"), {"issuer": "installed"}),
+            (("identities", "web"), {"issuer": "requested", "key_at": "host"}),
             (("authorities",), {"corporate": {"trust_file": "ca.pem"}}),
         ],
-        "identity web is issued by others",
-    ),
-    (
-        [((*ROUTER, "identities"), ["web"]), (("identities", "web"), {"issuer": "requested", "key_at": "host"})],
         "identity web is issued by others (issuer: requested)",
     ),
     (
-        [(("identities", "router@urs1"), {"issuer": "requested", "key_at": "host"})],
+        [
+            (("identities", "router@urs1"), {"issuer": "requested", "key_at": "host"}),
+            (("authorities",), {"corporate": {"trust_file": "ca.pem"}}),
+        ],
         "identity router@urs1 is issued by others (issuer: requested) while its key stays on the host",
     ),
     (
