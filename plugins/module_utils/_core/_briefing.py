@@ -69,7 +69,10 @@ def missing_options(scene: Scene, step: Step) -> list[Option]:
     if step.stage == "load":
         return []
     places: dict[str, Option] = {}
-    for pair in (scene.model.pair(name) for name in step.pairs):
+    pairs = [scene.model.pair(name) for name in step.pairs]
+    if step.stage != "connect":  # all pairs of a listener ask for the same there
+        pairs = list({pair.listener.name: pair for pair in pairs}.values())
+    for pair in pairs:
         flips = step.stage == "enforce" and scene.shape(pair) == "flip"
         for stage in [each for each in steps_of(pair) if each != "connect"] if flips else [step.stage]:
             for option in setting(scene, stage, pair).missing:

@@ -101,8 +101,12 @@ def _load_steps(scene: Scene, ask: Ask, views: t.Sequence[View], touched: t.Coll
     """Yield the reloads and restarts that make running processes use what is installed for them."""
     if not scene.looked:
         return
+    at: dict[Instance, list[Pair]] = {}
+    for view in views:
+        for each in view.pair.ends:
+            at.setdefault(each, []).append(view.pair)
     for end in _ends(scene, ask, views, "presented"):
-        pairs = [view.pair for view in views if end in view.pair.ends]
+        pairs = at[end]
         reason = _why_load(scene, end, pairs, touched)
         if reason:
             apply = "restart" if lacks_variable(scene, end) else "kind"

@@ -171,8 +171,18 @@ class Scene:
             **self.adopted.get(instance.name, {}),
         }
 
-    def listener_words(self, instance: Instance, listener: Listener) -> dict[str, t.Any]:
-        """Return the words that options of a listener may use."""
+    def listener_words(self, instance: Instance, listener: Listener) -> t.Mapping[str, t.Any]:
+        """Return the words that options of a listener may use; every pair of it asks, stage by stage."""
+        key = (instance.name, listener.name)
+        if key not in self._listener_words:
+            self._listener_words[key] = self._words_of(instance, listener)
+        return self._listener_words[key]
+
+    @cached_property
+    def _listener_words(self) -> dict[tuple[str, str], dict[str, t.Any]]:
+        return {}
+
+    def _words_of(self, instance: Instance, listener: Listener) -> dict[str, t.Any]:
         same = self.kinds[instance.name].shape != "second_listener"
         return {
             **self.paths(instance),
