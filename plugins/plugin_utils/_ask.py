@@ -105,6 +105,7 @@ def _is_named(part: str, pair: t.Any) -> bool:
         pair.client.component,
         pair.server.component,
         "%s->%s.%s" % (pair.client.component, pair.server.component, pair.listener.name),
+        pair.connection.name,
     )
 
 
@@ -170,6 +171,8 @@ def next_wave(scene: Scene, ask: Ask) -> frozenset[str]:
         for pair in scene.model.pairs:
             if pair.id not in scope or pair.blocked:
                 continue
+            if survey.evidence(pair)[-1].fault == "theirs":
+                continue  # nothing of ours is due for it, and its owner may take months
             recorded = rank(scene.recorded.get(pair.id, "plain"))
             goal = rank(survey.furthest(pair))
             if rank(survey.stage(pair)) < goal and recorded < goal:

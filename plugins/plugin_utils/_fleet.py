@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
 import os
@@ -96,6 +97,11 @@ class Fleet:
     operator: Operator
     _views: dict[tuple[t.Any, ...], StoreView] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def today(self) -> str:
+        """The date of this run in UTC, like ``2027-06-30``."""
+        return datetime.datetime.fromtimestamp(self.now, datetime.UTC).date().isoformat()
+
     def view(self, instances: t.Sequence[Instance], seen: t.Mapping[str, t.Any] = MappingProxyType({})) -> StoreView:
         """Return what the store holds of what these instances need; what is due and can wait, if nobody can sign.
 
@@ -173,13 +179,13 @@ class Fleet:
         )
 
     def instances(self, pair_ids: t.Collection[str] | None = None) -> list[Instance]:
-        """Return the instances at the ends of these pairs (all, if none are named) that are not blocked, by name."""
+        """Return our instances at the ends of these pairs (all, if none are named) that are not blocked, by name."""
         found = {}
         for pair in self.model.pairs:
             if not pair.blocked and (pair_ids is None or pair.id in pair_ids):
                 found[pair.client.name] = pair.client
                 found[pair.server.name] = pair.server
-        return [found[name] for name in sorted(found)]
+        return [found[name] for name in sorted(found) if self.model.managed(found[name])]
 
 
 #: Renders a value with a host's variables.
@@ -213,11 +219,12 @@ def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any]) ->
 
 def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str, HostFacts]) -> Fleet:
     addresses = {name: tuple(model.hosts[name].addresses) for name in hosts}
+    directory = task_vars.get("tls_inventory_directory")
     declared = _declared_kinds(model)
     model = _without_settings_blocked(model, hosts, declared)
     kinds = _kinds(model, hosts, declared)
     refuse_split_flips(model, kinds)
-    directory = task_vars.get("tls_inventory_directory")
+    refuse_udp_on_one_port(model, kinds)
     variables = {name: str(task_vars[name]) for name in STORE_VARIABLES if task_vars.get(name)}
     return Fleet(
         model=model,
@@ -235,11 +242,16 @@ def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str,
 
 def components_at(model: Model) -> dict[str, list[str]]:
     """Return the components of each host that has an end of a pair that may move, hosts in order."""
-    ends = {end for pair in model.pairs if not pair.blocked for end in pair.ends}
     found: dict[str, list[str]] = {}
-    for end in sorted(ends, key=lambda end: (end.host, end.component)):
+    for end in sorted(_our_ends(model), key=lambda end: (end.host, end.component)):
         found.setdefault(end.host, []).append(end.component)
     return found
+
+
+def _our_ends(model: Model) -> set[Instance]:
+    """Return the instances of ours at an end of a pair that may move."""
+    ends = {end for pair in model.pairs if not pair.blocked for end in pair.ends}
+    return {end for end in ends if model.managed(end)}
 
 
 def known_hosts(
@@ -300,7 +312,7 @@ def refuse_split_flips(model: Model, kinds: t.Mapping[str, InstanceKind]) -> Non
     """
     waves: dict[tuple[str, str], set[int]] = {}
     for pair in model.pairs:
-        if not pair.blocked and kinds[pair.server.name].shape == "flip":
+        if not pair.blocked and model.managed(pair.server) and kinds[pair.server.name].shape == "flip":
             waves.setdefault((pair.server.component, pair.listener.name), set()).add(pair.wave)
     for (component, listener), found in sorted(waves.items()):
         if len(found) > 1:
@@ -310,23 +322,44 @@ def refuse_split_flips(model: Model, kinds: t.Mapping[str, InstanceKind]) -> Non
             )
 
 
+def refuse_udp_on_one_port(model: Model, kinds: t.Mapping[str, InstanceKind]) -> None:
+    """Refuse a UDP listener of a kind that opens no second one: TLS is spoken over TCP.
+
+    Raises:
+        TlsError: naming the listener and the kind.
+    """
+    for pair in model.pairs:
+        if pair.listener.is_udp and not pair.blocked and model.managed(pair.server):
+            kind = kinds[pair.server.name]
+            if kind.shape != "second_listener":
+                raise TlsError(
+                    "listener %s.%s is UDP, and kind %s opens no second listener for TLS (shape: %s)"
+                    % (pair.server.component, pair.listener.name, kind.kind, kind.shape)
+                )
+
+
 def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts], declared: t.Mapping[str, Kind]) -> Model:
     """Return the model with those pairs blocked whose ends nobody has said yet how to configure.
 
     A fleet is moved one group of connections after another, and so are its settings written.
     """
     waits: dict[str, str] = {}
-    for end in sorted({end for pair in model.pairs if not pair.blocked for end in pair.ends}, key=lambda end: end.name):
+    for end in sorted(_our_ends(model), key=lambda end: end.name):
         kind = declared[model.components[end.component].kind]
         if kind.needs_settings and end.component not in hosts[end.host].settings:
             waits[end.name] = "tls_settings on host %s has nothing for %s: say how it is configured" % (
                 end.host,
                 end.component,
             )
-    if not waits:
+    return _blocked(model, waits)
+
+
+def _blocked(model: Model, why: t.Mapping[str, str]) -> Model:
+    """Return the model with the pairs of these instances blocked, those that are not yet; ``why`` is by instance."""
+    if not why:
         return model
     pairs = (
-        replace(pair, blocked=pair.blocked or next((waits[e.name] for e in pair.ends if e.name in waits), None))
+        replace(pair, blocked=pair.blocked or next((why[e.name] for e in pair.ends if e.name in why), None))
         for pair in model.pairs
     )
     return replace(model, pairs=tuple(pairs))
@@ -335,8 +368,8 @@ def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts], de
 def _declared_kinds(model: Model) -> dict[str, Kind]:
     """Return the kinds of the components that may move, by name."""
     roles_path = list(constants.DEFAULT_ROLES_PATH or ())
-    ends = {end.component for pair in model.pairs if not pair.blocked for end in pair.ends}
-    return {name: load_kind(name, roles_path=roles_path) for name in sorted({model.components[c].kind for c in ends})}
+    kinds = {model.components[end.component].kind for end in _our_ends(model)}
+    return {name: load_kind(name, roles_path=roles_path) for name in sorted(kinds)}
 
 
 def _kinds(model: Model, hosts: t.Mapping[str, HostFacts], declared: t.Mapping[str, Kind]) -> dict[str, InstanceKind]:
@@ -346,10 +379,14 @@ def _kinds(model: Model, hosts: t.Mapping[str, HostFacts], declared: t.Mapping[s
         if not pair.blocked:
             client, server = (roles.get(end, Roles()) for end in pair.ends)
             roles[pair.client] = replace(client, dials=True)
-            roles[pair.server] = replace(server, serves=True, demands=server.demands or pair.mode == "mutual")
+            demands = server.demands or pair.mode == "mutual"
+            shows = server.shows or pair.listener.is_udp or not model.managed(pair.client)
+            roles[pair.server] = replace(server, serves=True, demands=demands, shows=shows)
     kinds = {}
     alike: dict[tuple[str, str], InstanceKind] = {}
     for instance, does in roles.items():
+        if not model.managed(instance):
+            continue
         where = "tls_settings.%s on host %s" % (instance.component, instance.host)
         component = model.components[instance.component]
         given = _given(component, declared[component.kind], hosts[instance.host])

@@ -44,6 +44,7 @@ class Outcome:
         self._scene = standing.scene
         self._goal = str(standing.plan["goal"])
         self._now = now
+        self._today = _iso(now)[:10]
         self._ledger = Ledger(standing.fleet.paths.ledger)
         self._recorded = self._ledger.pairs()
         self._stuck = Progress.from_json({"notes": standing.plan["stuck"], "down": ()}).notes
@@ -108,6 +109,7 @@ class Outcome:
             "listener": "%s.%s" % (pair.server.component, pair.listener.name),
             "protocol": pair.listener.protocol,
             "mode": pair.mode,
+            "transport": pair.listener.transport,
             "wave": pair.wave,
             "category": categorize(scene.model, pair).to_json(),
             "stage": stage,
@@ -116,7 +118,7 @@ class Outcome:
             "todo": (why.todo or None) if why else None,
             "since": (recorded or {}).get("since"),
             "expires": self._expiry(pair),
-            "unprotected": _unprotected(pair),
+            "unprotected": _unprotected(pair, today=self._today),
             "dormant": self._dormant(pair),
         }
 
@@ -271,10 +273,9 @@ class Outcome:
         """Return each decision not to protect a connection whose time is over."""
         found = {}
         for pair in self._scene.model.pairs:
-            until = pair.connection.until
-            if not pair.connection.secure and until and until < _iso(self._now)[:10]:
+            if pair.connection.is_overdue(self._today):
                 expected = "a decision not to protect it that is in force"
-                seen = "the one of %s ended on %s" % (pair.connection.approver, until)
+                seen = "the one of %s ended on %s" % (pair.connection.approver, pair.connection.until)
                 evidence = fails("plain", expected, seen, "blocked", todo="decide anew, or take secure: false away")
                 found[pair.connection.name] = finding(pair.connection.name, evidence, status="waiting")
         return [*found.values(), *self._overdue_profiles()]
@@ -331,10 +332,10 @@ def trouble(of: str, error: TlsError | str, *, expected: str, fault: Fault = "fa
 
 
 def _findings_of(rows: t.Iterable[Json]) -> list[Json]:
-    """Return why each pair is not done."""
+    """Return why each pair is not done; one that somebody decided not to protect is told of apart."""
     found = []
     for row in rows:
-        if row["status"] != "done" and row["evidence"]:
+        if row["status"] != "done" and row["evidence"] and not row["unprotected"]:
             why = row["evidence"][-1]
             seen = {name: why[name] for name in ("gate", "expected", "seen")}
             found.append({"pair": row["id"], "instance": None, "status": row["status"], **seen, "todo": row["todo"]})
@@ -374,12 +375,13 @@ def _still(view: View) -> Evidence:
     return fails(view.stage, expected, seen, "failed", todo="take it back by hand (docs/hosts.md)")
 
 
-def _unprotected(pair: Pair) -> Json | None:
+def _unprotected(pair: Pair, *, today: str) -> Json | None:
     """Return the decision not to protect the pair's connection; None if there is none."""
     connection = pair.connection
     if connection.secure:
         return None
-    return {"reason": connection.reason, "approver": connection.approver, "until": connection.until}
+    decision: Json = {"reason": connection.reason, "approver": connection.approver, "until": connection.until}
+    return {**decision, "overdue": connection.is_overdue(today)}
 
 
 def _account(scene: Scene, instance: Instance) -> str | None:

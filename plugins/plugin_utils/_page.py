@@ -41,6 +41,7 @@ def render(report: t.Mapping[str, t.Any]) -> str:
         if rows
         else None,
         _pairs(rows, anchors, now),
+        _unprotected(rows, anchors),
         _identities(report["identities"], now),
         _foot(report),
     )
@@ -319,6 +320,37 @@ def _category(category: Row) -> Markup:
 def _either(values: t.Any) -> str:
     """Return the words of both ends, once where they are the same."""
     return str(values) if isinstance(values, str) else " and ".join(dict.fromkeys(map(str, values)))
+
+
+def _unprotected(rows: t.Sequence[Row], anchors: t.Mapping[str, str]) -> Markup | None:
+    """Return the pairs that somebody decided not to protect, with the decision; None if there are none."""
+    decided = [row for row in rows if row.get("unprotected")]
+    if not decided:
+        return None
+    heads = ("Not protected", "Reason", "Decided by", "Until")
+    return element(
+        "section",
+        element("h2", "Not to be protected", element("small", "somebody decided it; the listeners stay open")),
+        element(
+            "table",
+            element("thead", element("tr", [element("th", head, scope="col") for head in heads])),
+            element("tbody", [_decision(row, anchors) for row in decided]),
+        ),
+        class_="identities",
+    )
+
+
+def _decision(row: Row, anchors: t.Mapping[str, str]) -> Markup:
+    decision = row["unprotected"]
+    over = element("b", " over: decide anew") if decision.get("overdue") else None
+    return element(
+        "tr",
+        element("td", element("a", row["id"], href="#" + anchors[row["id"]], class_="id"), class_="wide"),
+        element("td", decision["reason"], data_label="Reason"),
+        element("td", decision["approver"], data_label="Decided by"),
+        element("td", decision["until"], over, data_label="Until"),
+        class_="identity",
+    )
 
 
 def _identities(identities: t.Sequence[Row], now: datetime.datetime) -> Markup | None:

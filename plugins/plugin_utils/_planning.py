@@ -78,6 +78,7 @@ class Decision:
     scene: Scene
     store: StoreView
     facts: Json
+    today: str
     papers: Papers = Papers()
     ledger_lost: int = 0
     now: float = 0.0
@@ -192,13 +193,13 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         **_birth_facts(scene, births),
         **_material_facts(fleet, scene, work, check_mode=check_mode),
         "rounds": len(work.rounds),
-        "step_hosts": _step_hosts(work),
+        "step_hosts": _step_hosts(scene, work),
         "result_hosts": "tls_none" if goal == "plan" else ["localhost"],
     }
     carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
     facts = {"tls_run": told(run), "tls_plan": shown, "tls_requests": told({})}
-    return Decision(goal, ask, plan, scene, store, facts, papers, lost, fleet.now)
+    return Decision(goal, ask, plan, scene, store, facts, fleet.today, papers, lost, fleet.now)
 
 
 def _lost_with_the_ledger(scene: Scene, plan: Plan) -> int:
@@ -317,7 +318,11 @@ def _birth_facts(scene: Scene, births: t.Mapping[str, list[Json]]) -> Json:
 def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool) -> Json:
     """Return, per host, the material and the environment to install, and what to look at in the same round trip."""
     look = LookPlan(scene, token="material")
-    look.see(*(Instance.parse(name) for names in plan.material.values() for name in names))
+    for name in (name for names in plan.material.values() for name in names):
+        look.see(Instance.parse(name))
+        for pair in scene.model.pairs_of_client(name):
+            if not pair.blocked and (pair.fronted or not scene.ours(pair.server)):
+                look.dial(pair)  # no step need come before the client's, after which somebody would look
     requests = {} if check_mode else look.requests()
     material = {
         host: {
@@ -373,13 +378,14 @@ def _environment(scene: Scene, instance: Instance) -> Json:
     }
 
 
-def _step_hosts(plan: Plan) -> t.Any:
+def _step_hosts(scene: Scene, plan: Plan) -> t.Any:
     """Return the hosts that work or look in some round; a client's host looks at the servers that it dials."""
     pairs = {view.pair.id: view.pair for view in plan.views}
     hosts = set()
     for this in plan.rounds:
         for step in this.steps:
             hosts.add(step.instance.host)
-            hosts |= {end.host for name in step.pairs for end in pairs[name].ends}
-            hosts |= {pair.client.host for pair in pairs.values() if pair.server == step.instance and not pair.blocked}
+            hosts |= {end.host for name in step.pairs for end in scene.our_ends(pairs[name])}
+            served = (pair for pair in pairs.values() if pair.server == step.instance and not pair.blocked)
+            hosts |= {end.host for pair in served for end in scene.our_ends(pair)}
     return [*sorted(hosts), "localhost"] if hosts else "tls_none"

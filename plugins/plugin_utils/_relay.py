@@ -19,7 +19,7 @@ from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence
 from ..module_utils._core._hold import Hold
 from ..module_utils._core._observed import clock_off
-from ..module_utils._core._scene import clear_probe, tls_probe
+from ..module_utils._core._scene import clear_probe, front_probe, tls_probe
 from ..module_utils._core._steps import Round, Step
 from ..module_utils._core._survey import Ask
 from ._fleet import plain
@@ -284,6 +284,7 @@ def observation_of(pair: Pair, seen: t.Mapping[str, t.Any]) -> Json:
     return {
         "tls": probes.get(tls_probe(pair)),
         "clear": probes.get(clear_probe(pair)),
+        **({"front": probes.get(front_probe(pair))} if pair.fronted else {}),
         **{role: {field: row[field] for field in _TOLD if field in row} for role, row in shown.items()},
     }
 

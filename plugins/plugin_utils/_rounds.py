@@ -20,7 +20,7 @@ from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._evidence import Fault, fails
 from ..module_utils._core._few import few
 from ..module_utils._core._hold import Hold, refuted
-from ..module_utils._core._look import LookPlan, is_on_tls
+from ..module_utils._core._look import LookPlan, is_on_tls, lists_sessions
 from ..module_utils._core._observed import SeenWatch, parse_watch
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import examine, stage_of
@@ -223,9 +223,15 @@ def _watch_first(standing: Standing, number: int, watched: t.Mapping[str, t.Any]
 
 
 def _closing(standing: Standing, rounds: t.Iterable[Round]) -> list[tuple[Instance, str]]:
-    """Return the clear listeners that the steps of these rounds would close, as far as their hosts answer."""
+    """Return the clear listeners that the steps of these rounds would close and that can be watched.
+
+    Those are TCP's, as far as their hosts answer.
+    """
+    scene = standing.scene
     steps = (step for this in rounds for step in this.steps if step.stage == "enforce" and not step.reverse)
-    return [(s.instance, name) for s in steps if s.instance.host not in standing.scene.lost for name in s.of]
+    rows = [(s.instance, name) for s in steps if s.instance.host not in scene.lost for name in s.of]
+    components = scene.model.components
+    return [(end, name) for end, name in rows if not components[end.component].listeners[name].is_udp]
 
 
 def _is_worth_watching(standing: Standing, this: Round) -> bool:
@@ -294,12 +300,14 @@ def _look_after(scene: Scene, step: Step, here: LookPlan, there: LookPlan, *, th
     for pair in _pairs(scene, step):
         if step.stage == "connect" and not step.reverse:
             second = scene.shape(pair) == "second_listener"
-            (here if second else there).dial(pair)
+            (here if second and not pair.fronted else there).dial(pair)
             (here if second else there).settle(pair)
-            if scene.kinds[pair.server.name].sessions:
+            if lists_sessions(scene, pair.server):
                 there.see(pair.server)
             continue
         there.dial(pair, thorough=thorough)
+        if not scene.ours(pair.client):
+            there.see(pair.server)
         if not step.reverse and is_on_tls(scene, pair):
             there.settle(pair)
             there.see(*(end for end in pair.ends if end != step.instance))

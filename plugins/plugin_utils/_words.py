@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ..module_utils._core._entities import Pair
 from ..module_utils._core._hold import Hold
 from ..module_utils._core._profile import PROFILES
 from ..module_utils._core._stages import MOVES_TO
@@ -50,7 +51,9 @@ def plan_lines(decision: Decision) -> list[str]:
         lines += _round_of_plan(number, len(plan.rounds), this, decision)
     lines += _limit_lines(decision)
     lines += _firewall_lines(decision)
-    lines += held_lines(plan.views)
+    lines += held_lines([view for view in plan.views if view.pair.connection.secure])
+    lines += _decided_lines(decision)
+    lines += _datagram_lines(_listener_of(view.pair) for view in plan.views if view.pair.listener.is_udp)
     if decision.is_empty:
         lines.append("  nothing is due")
     papers = decision.papers
@@ -117,6 +120,27 @@ def lost_words(pairs: int) -> str:
         " and who did it, the sessions that a soak collected, drills, and how far pairs got whose steps no host keeps"
         % pairs
     )
+
+
+def _decided_lines(decision: Decision) -> list[str]:
+    """Return each connection that somebody decided not to protect, and whether that has to be decided anew."""
+    rows = []
+    for connection in decision.scene.model.connections:
+        if not connection.secure:
+            over = " - that is over: decide anew" if connection.is_overdue(decision.today) else ""
+            who = "%s decided until %s: %s" % (connection.approver, connection.until, connection.reason)
+            rows.append("  not protected: %s (%s)%s" % (connection.name, who, over))
+    return [*_some(rows), *_rest(rows)]
+
+
+def _datagram_lines(listeners: t.Iterable[str]) -> list[str]:
+    """Return what nobody can see of listeners that are UDP today."""
+    words = "  not covered: %s is UDP: who else sends datagrams there shows nowhere; DTLS and media are not moved"
+    return [words % name for name in sorted(set(listeners))]
+
+
+def _listener_of(pair: Pair) -> str:
+    return "%s.%s" % (pair.server.component, pair.listener.name)
 
 
 T = t.TypeVar("T")
@@ -249,6 +273,7 @@ def outcome_lines(report: Json) -> list[str]:
         who = "%s decided until %s: %s" % (decision["approver"], decision["until"], decision["reason"])
         lines.append("  not protected: %s (%s)" % (row["id"], who))
     lines += _rest(unprotected)
+    lines += _datagram_lines(row["listener"] for row in rows if row["transport"] == "udp")
     findings = report["findings"]
     gravest = sorted(findings, key=lambda row: _GRAVEST.index(row["status"]))[:MOST_ROWS]
     return [*lines, *_finding_lines(gravest), *_rest(findings, 0), ""]

@@ -18,8 +18,8 @@ from ._evidence import fails
 from ._hold import Hold, refuted, waiting
 from ._holding import lacks_variable, material_fault
 from ._scene import Scene, setting
-from ._sessions import presented_by, sessions_of
-from ._stages import GATES, lost_host, rank, step_name, unreachable
+from ._sessions import presented_by, presented_perhaps, sessions_of
+from ._stages import GATES, lost_host, not_passed_on, rank, step_name, unreachable
 from ._steps import Round, Step
 from ._strangers import Watched, strangers
 from ._survey import Ask, Survey, unit_of
@@ -93,8 +93,10 @@ def _start_connect(before: Before, step: Step) -> Hold | None:
     for pair in _dialled(scene, step):
         if pair.blocked:
             continue
-        found = unreachable(scene, pair) or next(
-            (evidence for evidence in (GATES[gate](scene, pair) for gate in gates) if not evidence.holds), None
+        found = (
+            unreachable(scene, pair)
+            or next((evidence for evidence in (GATES[gate](scene, pair) for gate in gates) if not evidence.holds), None)
+            or not_passed_on(scene, pair)
         )
         if found is not None:
             return refuted(found, of=pair.id)
@@ -161,6 +163,10 @@ def _not_in_the_flip(before: Before, pair: Pair) -> Hold | None:
         evidence = GATES[gate](scene, pair)
         if not evidence.holds:
             return refuted(evidence, of=pair.id)
+    if not scene.ours(pair.client):
+        seen = "%s is not ours, and cannot be moved in one round with it" % pair.client.component
+        todo = "agree with %s on a moment, set both ends by hand, and run again" % scene.model.owner_of(pair.client)
+        return waiting("enforced", expected, seen, todo=todo, of=pair.id)
     moves = any(step.stage == "connect" and pair.id in step.pairs for step in before.this.steps)
     if moves or setting(scene, "connect", pair).is_made:
         return None
@@ -184,8 +190,8 @@ def _not_presenting(scene: Scene, pair: Pair) -> Hold | None:
         return None
     expected = "%s presents a certificate that %s accepts" % (pair.client.name, pair.server.name)
     todo = "have %s present its certificate" % pair.client.name
-    probe = scene.tls(pair)
-    if probe.security != "mutual":
+    probe = scene.front(pair) if pair.fronted else scene.tls(pair)
+    if scene.ours(pair.client) and probe.security != "mutual":
         seen = probe.reason or "it was not asked for one"
         return waiting("demanded", expected, seen, todo=todo, of=pair.id)
     if scene.seen(pair.server).sessions is None:
@@ -193,7 +199,8 @@ def _not_presenting(scene: Scene, pair: Pair) -> Hold | None:
         if unreadable:
             return waiting("demanded", expected, unreadable, todo="make its list of sessions readable", of=pair.id)
         return _would_not_present(scene, pair)
-    listed = presented_by(scene, pair)
+    # what passes sessions on hides whose each is: all of them have to present one then
+    listed = presented_by(scene, pair) or presented_perhaps(scene, pair)
     without = [session for session in listed if not (session.verified or session.ended)]
     if any(session.verified for session in listed) and not without:
         return None
@@ -212,6 +219,11 @@ def _would_not_present(scene: Scene, pair: Pair) -> Hold | None:
     ``switched``), names it.
     """
     expected = "%s presents a certificate that %s accepts" % (pair.client.name, pair.server.name)
+    if not scene.ours(pair.client):  # of its configuration nothing is known
+        seen, todo = "no session of it that presents one was seen", "name what lists sessions in `sessions`"
+        if scene.seen(pair.server).sessions is not None:
+            todo = "ask %s to have it connect, and run again" % scene.model.owner_of(pair.client)
+        return waiting("demanded", expected, seen, todo=todo, of=pair.id, fault="unexercised")
     paths = scene.paths(pair.client)
     named = {option.value for option in scene.options("connect", pair)}
     if named & {paths[name] for name in ("key", "keystore", "certificate", "fullchain")}:

@@ -33,12 +33,6 @@ def presented(component: Component, listener: Listener | None = None) -> tuple[s
     return replace(component, listeners={listener.name: listener}).named_identities
 
 
-def _through(entry: Entry) -> str | None:
-    for between in entry.connection.through:
-        return "it goes through %s, and looking behind something in between is not built yet" % between.component
-    return None
-
-
 def _decided(entry: Entry) -> str | None:
     connection = entry.connection
     if connection.secure:
@@ -46,17 +40,22 @@ def _decided(entry: Entry) -> str | None:
     return "%s decided until %s not to protect it: %s" % (connection.approver, connection.until, connection.reason)
 
 
-def _unmanaged(entry: Entry) -> str | None:
-    for component in (entry.client, entry.server):
-        if not component.managed:
-            return "%s is not ours (managed: false), and judging by what our end sees is not built yet" % component.name
-    return None
-
-
-def _transport(entry: Entry) -> str | None:
-    if entry.listener.transport == "tcp":
+def _out_of_sight(entry: Entry) -> str | None:
+    """Return that neither end is ours, if so: nobody of us could look at the connection."""
+    if entry.client.managed or entry.server.managed:
         return None
-    return "its listener uses udp; DTLS and media are not covered, and moving it to TLS is not built yet"
+    return "neither %s nor %s is ours, so nobody can look at it" % (entry.client.name, entry.server.name)
+
+
+def _untrusted(entry: Entry) -> str | None:
+    """Return that ours could not verify the other end, if nothing says by which CA certificates."""
+    presenters = (entry.server, entry.client) if entry.listener.mode == "mutual" else (entry.server,)
+    for presenter in presenters:
+        if not (presenter.managed or presenter.trust_file):
+            return "%s is not ours and has no trust_file, so ours cannot verify it: give its CA certificates" % (
+                presenter.name
+            )
+    return None
 
 
 def _key_for_others(entry: Entry) -> str | None:
@@ -86,9 +85,8 @@ def _several_identities(entry: Entry) -> str | None:
 #: The first rule that applies gives the sentence: decisions of people before what is missing.
 RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _decided,
-    _unmanaged,
-    _through,
-    _transport,
+    _out_of_sight,
+    _untrusted,
     _key_for_others,
     _several_identities,
 )

@@ -122,7 +122,8 @@ def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
             answers["clear"] = step.reverse
         closed = {"clear": moved and step.stage == "enforce", "tls": False}
         for name, port in (("clear", listener.port), ("tls", listener.secure_port)):
-            if port is not None and (answers[name] or closed[name]):
+            is_tcp = name == "tls" or not listener.is_udp  # of a UDP port the look that follows tells
+            if is_tcp and port is not None and (answers[name] or closed[name]):
                 wanted[address, port] = answers[name], insist
     return [
         {"address": address, "port": port, "open": open_, "insist": insist}

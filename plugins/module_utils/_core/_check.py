@@ -9,10 +9,20 @@ import difflib
 import typing as t
 from dataclasses import replace
 
-from ._entities import AuthoritySpec, Component, Connection, Host, IdentitySpec, Listener, instances_of
+from ._entities import (
+    AuthoritySpec,
+    Component,
+    Connection,
+    Host,
+    IdentitySpec,
+    Listener,
+    instances_of,
+    passing,
+    terminating,
+)
 from ._few import few
 from ._fields import LONGEST_LEAF_DAYS
-from ._names import NameRefused, host_name, part_of_path, shown
+from ._names import NameRefused, host_name, is_ip_address, part_of_path, shown
 from ._profile import PROFILES
 from ._reader import MOST_HINTS, Reader
 
@@ -214,6 +224,9 @@ def _component(reader: Reader, entries: Entries, component: Component) -> None:
             reader.note(where + ".hosts", "a component that is not ours (managed: false) has addresses and no hosts")
         if not component.addresses:
             reader.note(where + ".addresses", "a component that is not ours (managed: false) needs them")
+        if component.name in entries.hosts:
+            what = "a component that is not ours cannot be called like the host %s: give it another name"
+            reader.note(where, what % component.name)
     for instance in instances_of(component):
         try:
             part_of_path(instance.name, where)
@@ -290,6 +303,8 @@ def _connection(reader: Reader, entries: Entries, connection: Connection) -> Non
                 reader.nearest(between.component, entries.components),
             )
             reader.note("%s.through[%d].component" % (where, n), what)
+    _between(reader, entries, connection)
+    _recognized(reader, entries.components.get(connection.client), connection)
     _link(reader, server, connection)
     _decision(reader, connection)
 
@@ -300,6 +315,33 @@ def _listener_names(reader: Reader, entries: Entries, connection: Connection) ->
         return []
     close = difflib.get_close_matches(connection.server[:100], list(entries.components), n=3)
     return ["%s.%s" % (name, listener) for name in close for listener in entries.components[name].listeners]
+
+
+def _between(reader: Reader, entries: Entries, connection: Connection) -> None:
+    """Check what lies between: what is dialled to get through, and that TLS goes on where somebody ends it."""
+    where, name = connection.source + ".through", terminating(connection.through)
+    between = entries.components.get(name) if name else None
+    onward = "%s->%s.%s" % (name, connection.server, connection.listener)
+    if between and between.managed:
+        what = "%s is ours and ends TLS: enumerate %s->%s.<its listener> and %s instead"
+        reader.note(where, what % (name, connection.client, name, onward))
+    elif between and not any(each.name == onward for each in entries.connections):
+        what = "%s ends TLS, so its own connection is one to protect as well: enumerate %s" % (name, onward)
+        reader.note(where, what)
+    elif passing(connection.through) and not connection.dial:
+        reader.note(
+            connection.source + ".dial",
+            "it is needed: what is dialled to get through %s" % (connection.through[0].component),
+        )
+
+
+def _recognized(reader: Reader, client: Component | None, connection: Connection) -> None:
+    """Note a client that is not ours and that no server could recognize: what sockets show are IP addresses."""
+    if client is None or client.managed or not client.addresses or not connection.secure:
+        return
+    if not any("/" in each or is_ip_address(each) for each in client.addresses):
+        what = "%s is known by names alone, and sockets show IP addresses: give it some, or its networks" % client.name
+        reader.note(connection.source + ".client", what)
 
 
 def _link(reader: Reader, server: Component | None, connection: Connection) -> None:

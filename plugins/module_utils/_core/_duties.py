@@ -16,11 +16,16 @@ from ._kind import InstanceKind, KindError
 
 @dataclass(frozen=True)
 class Roles:
-    """What an instance does in the enumerated connections: serves, demands certificates, dials."""
+    """What an instance does in the enumerated connections: serves, demands certificates, dials.
+
+    ``shows`` is of one whose own sockets are all that shows something: the sessions of a client that is not ours, or
+    whether a UDP port is open.
+    """
 
     serves: bool = False
     demands: bool = False
     dials: bool = False
+    shows: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ DUTIES: t.Final = (
     Duty("verify", lambda kind, roles: roles.dials, _reads("verify"), "the option that shows that it verifies"),
     Duty(
         "process",
-        lambda kind, roles: roles.dials,
+        lambda kind, roles: roles.dials or (roles.shows and kind.shape == "second_listener"),
         lambda kind: bool(kind.process),
-        "the file or service by which its process is found, for its sockets show whether it uses TLS",
+        "the file or service by which its process is found, for its sockets show what is used",
     ),
     Duty(
         "sessions",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -77,6 +78,11 @@ class Listener:
     approver: str | None = None
     until: str | None = None
 
+    @property
+    def is_udp(self) -> bool:
+        """Whether its clear port is UDP: datagrams, of which no socket shows who sends them."""
+        return self.transport == "udp"
+
 
 @dataclass(frozen=True)
 class Component:
@@ -120,6 +126,16 @@ class Through:
     does: str
 
 
+def passing(through: t.Iterable[Through]) -> tuple[str, ...]:
+    """Return the components that pass TLS on, from the client to its end or to whatever terminates it."""
+    return tuple(each.component for each in itertools.takewhile(lambda each: each.does == "pass", through))
+
+
+def terminating(through: t.Iterable[Through]) -> str | None:
+    """Return the component at which the client's TLS ends; None if its server itself does that."""
+    return next((each.component for each in through if each.does == "terminate"), None)
+
+
 @dataclass(frozen=True)
 class Connection:
     """One enumerated entry: a client component that connects to a listener of a server component."""
@@ -144,6 +160,10 @@ class Connection:
     def name(self) -> str:
         """Return how users call it."""
         return "%s->%s.%s" % (self.client, self.server, self.listener)
+
+    def is_overdue(self, today: str) -> bool:
+        """Return whether a decision not to protect it has ended; ``today`` is a date like ``2027-06-30``."""
+        return not self.secure and bool(self.until) and str(self.until) < today
 
 
 @dataclass(frozen=True)
@@ -175,7 +195,7 @@ class AuthoritySpec:
 
 @dataclass(frozen=True)
 class Instance:
-    """One component on one host; a component that is not ours has one instance, on a host of its own name."""
+    """One component on one host; one that is not ours has one instance, at a place of its own name that is no host."""
 
     component: str
     host: str
@@ -198,6 +218,7 @@ class Pair:
 
     Attributes:
         dial: what the client dials: connected to, and verified as a name of the certificate.
+        fronted: whether that leads to this member or to another one, so that both ways are looked at.
         blocked: why nothing may be done to it yet, in one sentence; None if it may go on.
     """
 
@@ -208,6 +229,7 @@ class Pair:
     connection: Connection
     dial: str
     blocked: str | None = None
+    fronted: bool = False
 
     @property
     def ends(self) -> tuple[Instance, Instance]:
@@ -277,6 +299,10 @@ class Model:
     def managed(self, instance: Instance) -> bool:
         """Return whether the instance is on a host of ours."""
         return self.components[instance.component].managed
+
+    def owner_of(self, instance: Instance) -> str:
+        """Return who answers for an instance, in words."""
+        return self.components[instance.component].owner or "the owner of %s" % instance.component
 
     def addresses_of(self, instance: Instance) -> tuple[str, ...]:
         """Return what others dial to reach the instance; of somebody else's component, networks as well."""

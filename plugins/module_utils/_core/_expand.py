@@ -9,7 +9,18 @@ import typing as t
 from dataclasses import replace
 
 from ._blocked import Entry, why_blocked, why_host_blocked
-from ._entities import Connection, Instance, Limits, Listener, Model, Pair, instances_of
+from ._entities import (
+    Component,
+    Connection,
+    Instance,
+    Limits,
+    Listener,
+    Model,
+    Pair,
+    instances_of,
+    passing,
+    terminating,
+)
 from ._limits import NothingInCommon, agree
 from ._names import NameRefused, endpoint_name, is_ip_address
 from ._reader import Reader
@@ -26,7 +37,8 @@ def expand(reader: Reader, model: Model) -> Model:
     for connection in model.connections:
         _agree(reader, model, connection, agreed)
         room = MOST_PAIRS - len(pairs)
-        if len(instances[connection.client]) * len(instances[connection.server]) > room:
+        end, _listener = tls_end_of(model, connection)
+        if len(instances[connection.client]) * len(instances[end.name]) > room:
             reader.note(
                 connection.source, "it makes more than %d pairs of the model; is it meant for all hosts?" % MOST_PAIRS
             )
@@ -38,10 +50,13 @@ def expand(reader: Reader, model: Model) -> Model:
 def _pairs(
     reader: Reader, model: Model, connection: Connection, instances: t.Mapping[str, t.Sequence[Instance]]
 ) -> t.Iterator[Pair]:
-    client, server = model.components[connection.client], model.components[connection.server]
-    listener = server.listeners[connection.listener]
+    client = model.components[connection.client]
+    server, listener = tls_end_of(model, connection)
     blocked = why_blocked(Entry(connection, client, server, listener, model.identities))
-    for there in instances[server.name]:
+    members = instances[server.name]
+    several = bool(connection.dial) and len(members) > 1
+    fronted = server.managed and (several or bool(passing(connection.through)))
+    for there in members:
         dial = connection.dial or _default_dial(reader, model, connection, there)
         _check_name_type(reader, connection, client.limits, dial)
         tail = "->%s.%s@%s" % (there.component, listener.name, there.host)
@@ -50,7 +65,21 @@ def _pairs(
             if here != there:
                 ends = [model.hosts[end.host] for end in (here, there) if end.host in model.hosts]
                 why = blocked or why_host_blocked(ends)
-                yield Pair(here.name + tail, here, there, listener, connection, dial, why)
+                yield Pair(here.name + tail, here, there, listener, connection, dial, why, fronted)
+
+
+def tls_end_of(model: Model, connection: Connection) -> tuple[Component, Listener]:
+    """Return the component at which the client's TLS ends, and the listener that it is to it.
+
+    Something in between that terminates TLS has the server's listener under a name of its own: its ports are what the
+    client dials, and what the server demands does not reach the client.
+    """
+    server = model.components[connection.server]
+    listener, between = server.listeners[connection.listener], terminating(connection.through)
+    if between is None:
+        return server, listener
+    name = "%s.%s" % (connection.server, connection.listener)
+    return model.components[between], replace(listener, name=name, mode="simple", identity=None)
 
 
 def _default_dial(reader: Reader, model: Model, connection: Connection, server: Instance) -> str:
@@ -98,8 +127,8 @@ def _agree(reader: Reader, model: Model, connection: Connection, agreed: set[tup
 
 def ends_of(model: Model, connection: Connection) -> tuple[list[tuple[str, Limits]], Listener]:
     """Return the limited things of a connection, each with its name for messages, and the listener."""
-    client, server = model.components[connection.client], model.components[connection.server]
-    listener = server.listeners[connection.listener]
+    client = model.components[connection.client]
+    server, listener = tls_end_of(model, connection)
     things = [
         ("component " + client.name, client.limits),
         ("component " + server.name, server.limits),

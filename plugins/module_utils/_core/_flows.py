@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ._entities import Model, Pair
+from ._entities import Instance, Model, Pair, passing
 from ._kind import InstanceKind
 
 #: What a probe makes of a flow that is not open: who drops it, or who could also be a host where nobody listens yet.
@@ -54,23 +54,24 @@ class Flow:
         return "%s%s -> %s %s %d" % (self.source, addresses, self.dial, self.transport, self.port)
 
 
-def flows_of(
-    model: Model, kinds: t.Mapping[str, InstanceKind], addresses: t.Mapping[str, tuple[str, ...]]
-) -> tuple[Flow, ...]:
+def flows_of(model: Model, kinds: t.Mapping[str, InstanceKind]) -> tuple[Flow, ...]:
     """Return every new flow between hosts that the model's connections need once they use TLS, in order."""
     found: dict[tuple[str, str, str, int], list[Pair]] = {}
+    sources: dict[str, Instance] = {}
     for pair in model.pairs:
         port = pair.listener.secure_port
         if pair.blocked or port is None or pair.client.host == pair.server.host:
             continue
-        kind = kinds.get(pair.server.name)
-        if kind is None or kind.shape == "second_listener":  # one that is not ours says so by its secure port
-            found.setdefault((pair.client.host, pair.server.host, pair.dial, port), []).append(pair)
+        kind = kinds.get(pair.server.name)  # of a server that is not ours a secure port is all that tells
+        if kind is None or kind.shape == "second_listener":
+            for source, target, dial in _hops(model, pair):
+                sources[source.host] = source
+                found.setdefault((source.host, target, dial, port), []).append(pair)
     return tuple(
         Flow(
             line=line,
             source=source,
-            source_addresses=tuple(addresses.get(source, ())),
+            source_addresses=model.addresses_of(sources[source]),
             target=target,
             dial=dial,
             port=port,
@@ -81,3 +82,18 @@ def flows_of(
         )
         for line, ((source, target, dial, port), pairs) in enumerate(sorted(found.items()), start=1)
     )
+
+
+def _hops(model: Model, pair: Pair) -> t.Iterator[tuple[Instance, str, str]]:
+    """Yield the ways from the client to its server: from which instance, to which host, and what is dialled there.
+
+    What passes TLS on is dialled by the client, and dials each member by itself.
+    """
+    between = [each for name in passing(pair.connection.through) for each in model.instances_of(name)]
+    if not between:
+        yield pair.client, pair.server.host, pair.dial
+        return
+    yield pair.client, between[0].host, pair.dial
+    for each in between:
+        addresses = model.addresses_of(pair.server)
+        yield each, pair.server.host, addresses[0] if addresses else pair.server.host

@@ -13,7 +13,7 @@ from ._holding import variables
 from ._kind import Option
 from ._names import is_ip_address
 from ._observed import HOLD
-from ._scene import Scene, clear_probe, option_id, setting, tls_probe
+from ._scene import Scene, clear_probe, front_probe, option_id, setting, tls_probe
 from ._sessions import clear_targets, sessions_of, tls_targets
 from ._stages import steps_of
 from ._strangers import listener_id
@@ -39,14 +39,16 @@ class LookPlan:
         self._token = token
         self._instances: dict[str, dict[str, Instance]] = {}
         self._probes: dict[str, dict[str, tuple[Pair, bool]]] = {}
+        self._fronts: dict[str, dict[str, Pair]] = {}
         self._watched: dict[str, list[tuple[Instance, str]]] = {}
         self._settling: dict[str, dict[str, tuple[Pair, Instance]]] = {}
         self._back: dict[str, list[str]] = {}
 
     def see(self, *instances: Instance) -> None:
-        """Look at files, settings, process, sockets and sessions of instances."""
+        """Look at files, settings, process, sockets and sessions of instances, as far as they are ours."""
         for each in instances:
-            self._instances.setdefault(each.host, {})[each.name] = each
+            if self._scene.ours(each):
+                self._instances.setdefault(each.host, {})[each.name] = each
 
     def try_back(self, instance: Instance, steps: t.Sequence[str]) -> None:
         """Have an instance's host tell which of these steps, in the order in which they go back, it could not."""
@@ -56,28 +58,43 @@ class LookPlan:
     def dial(self, pair: Pair, *, thorough: bool = False) -> None:
         """Dial a pair's listener as its client does, and in the clear.
 
+        That is done at the pair's vantage. Where the client reaches any of several members, it is also dialled what
+        the client dials, from the client's host.
+
         Args:
             pair: the pair.
             thorough: also try what has to be refused: old protocol versions, and a foreign authority's certificate.
                 It stays so whoever else asks for the same pair.
         """
-        probes = self._probes.setdefault(pair.client.host, {})
+        probes = self._probes.setdefault(self._scene.vantage(pair).host, {})
         probes[pair.id] = (pair, thorough or (pair.id in probes and probes[pair.id][1]))
+        if pair.fronted and self._scene.ours(pair.client):
+            self._fronts.setdefault(pair.client.host, {})[front_probe(pair)] = pair
 
     def watch(self, server: Instance, listener: str) -> None:
-        """Watch the peers of a clear listener."""
+        """Watch the peers of a clear listener, if it is ours; those of a UDP port show in no socket."""
+        if not self._scene.ours(server) or self._scene.model.components[server.component].listeners[listener].is_udp:
+            return
         self._watched.setdefault(server.host, []).append((server, listener))
 
     def settle(self, pair: Pair) -> None:
         """Wait for the pair's TLS session, and the end of its clear ones, where its sockets or its server can show it.
 
-        That is at the client's host for a second listener, and at the server's for one that lists its sessions. Nobody
-        waits for a standby that sleeps.
+        That is at the client's host for a second listener, and at the server's for one that lists its sessions. For a
+        client that is not ours nobody waits, for its sessions come when it likes; and nobody does for a standby that
+        sleeps.
         """
-        if is_asleep(self._scene, pair):
+        scene = self._scene
+        if is_asleep(scene, pair):
             return
-        ends = [pair.client] if self._scene.shape(pair) == "second_listener" else []
-        ends += [pair.server] if self._scene.kinds[pair.server.name].sessions else []
+        if not scene.ours(pair.client):
+            self.see(pair.server)
+            return
+        second = scene.shape(pair) == "second_listener"
+        ends = [pair.client] if second else []
+        # whose session somebody passed on shows at the client's end alone, where that tells clear from TLS
+        if lists_sessions(scene, pair.server) and not (second and len(scene.origins(pair)) > 1):
+            ends.append(pair.server)
         self.see(*ends)
         for end in ends:
             self._settling.setdefault(end.host, {})["%s %s" % (pair.id, end.name)] = (pair, end)
@@ -85,7 +102,7 @@ class LookPlan:
     @property
     def hosts(self) -> list[str]:
         """The hosts that have something to look at, without those that are lost."""
-        found = {*self._instances, *self._probes, *self._watched, *self._settling}
+        found = {*self._instances, *self._probes, *self._fronts, *self._watched, *self._settling}
         return sorted(found - set(self._scene.lost))
 
     def requests(self, *, watch: float = 0.0, settle: float = 0.0) -> dict[str, Request]:
@@ -100,12 +117,13 @@ class LookPlan:
     def _request(self, host: str, *, watch: float, settle: float) -> Request:
         scene = self._scene
         instances = self._instances.get(host, {})
-        probes = self._probes.get(host, {})
+        probes, fronts = self._probes.get(host, {}), self._fronts.get(host, {})
+        dialled = [row for name in sorted(probes) for row in self._dialled(*probes[name])]
         request: Request = {
             "token": self._token,
             "directory": scene.directories[host],
             "instances": [self._instance(instances[name]) for name in sorted(instances)],
-            "probes": [row for name in sorted(probes) for row in self._dialled(*probes[name])],
+            "probes": [*dialled, *(self._through(fronts[name]) for name in sorted(fronts))],
         }
         settling = [row for _name, row in sorted(self._settling.get(host, {}).items())]
         if settling:
@@ -133,8 +151,14 @@ class LookPlan:
             "reads": [_option(option) for option in self._options(instance, pairs)],
             "sessions": dict(kind.sessions) or None,
             "keys": scene.model.keeps_key(instance),
-            "sockets": any(pair.client == instance for pair in pairs),
+            "sockets": any(scene.witness(pair) == instance for pair in pairs),
+            **self._udp(instance, pairs),
         }
+
+    def _udp(self, instance: Instance, pairs: t.Iterable[Pair]) -> Request:
+        """Return the UDP ports that the instance may listen on, if there are any."""
+        ports = {pair.listener.port for pair in pairs if pair.server == instance and pair.listener.is_udp}
+        return {"udp": sorted(ports)} if ports else {}
 
     def _options(self, instance: Instance, pairs: t.Iterable[Pair]) -> list[Option]:
         """Return every option of every stage that this instance's files may hold, each place once."""
@@ -147,28 +171,54 @@ class LookPlan:
         return [found[name] for name in sorted(found)]
 
     def _dialled(self, pair: Pair, thorough: bool) -> t.Iterator[Request]:
-        scene, listener = self._scene, pair.listener
-        second, mutual = scene.shape(pair) == "second_listener", pair.mode == "mutual"
-        protocol = listener.protocol if scene.shape(pair) == "same_port" else "tls"
-        own = next((each for each in scene.addresses.get(pair.client.host, ()) if is_ip_address(each)), None)
-        common = {"address": pair.dial, "name": pair.dial, "prefer_source": own, "timeout": PROBE_TIMEOUT}
-        paths, known = scene.paths(pair.client), scene.known(pair)
+        """Yield the probes of a listener, over TLS and in the clear; a member behind a name is dialled by itself."""
+        mutual, vantage = pair.mode == "mutual", self._scene.vantage(pair)
+        common = self._common(pair, vantage, self._scene.address(pair.server.host) if pair.fronted else pair.dial)
         yield {
             **common,
-            **({"protocols": list(known.protocols)} if known.protocols else {}),
-            **({"ciphers": known.ciphers} if known.ciphers else {}),
+            **self._over_tls(pair, vantage),
             "id": tls_probe(pair),
-            "tls": True,
-            "protocol": protocol,
-            "port": listener.secure_port if second else listener.port,
-            "trust": paths["trust"],
-            "certificate": paths["fullchain"] if mutual else None,
-            "key": paths["key"] if mutual else None,
             "demand": mutual,
             "old_protocols": thorough,
             "foreign": thorough and mutual,
         }
-        yield {**common, "id": clear_probe(pair), "tls": False, "protocol": protocol, "port": listener.port}
+        if not pair.listener.is_udp:
+            yield {**common, "id": clear_probe(pair), "tls": False, "port": pair.listener.port}
+
+    def _through(self, pair: Pair) -> Request:
+        """Return the probe of what the client dials, whichever member it leads to."""
+        return {
+            **self._common(pair, pair.client, pair.dial),
+            **self._over_tls(pair, pair.client),
+            "id": front_probe(pair),
+        }
+
+    def _common(self, pair: Pair, vantage: Instance, address: str) -> Request:
+        scene = self._scene
+        own = next((each for each in scene.addresses.get(vantage.host, ()) if is_ip_address(each)), None)
+        protocol = pair.listener.protocol if scene.shape(pair) == "same_port" else "tls"
+        common: Request = {"address": address, "name": pair.dial, "prefer_source": own, "timeout": PROBE_TIMEOUT}
+        return {**common, "protocol": protocol}
+
+    def _over_tls(self, pair: Pair, vantage: Instance) -> Request:
+        """Return how an end looks: the client as itself; a server, in its client's stead, at what it has to present.
+
+        A server holds no CA list for itself, and no certificate that it would accept.
+        """
+        listener, paths, itself = pair.listener, self._scene.paths(vantage), vantage == pair.client
+        presents = itself and pair.mode == "mutual"
+        second = self._scene.shape(pair) == "second_listener"
+        known = self._scene.known(pair)
+        return {
+            **({"protocols": list(known.protocols)} if known.protocols else {}),
+            **({"ciphers": known.ciphers} if known.ciphers else {}),
+            "tls": True,
+            "port": listener.secure_port if second else listener.port,
+            "trust": paths["trust" if itself else "fullchain"],
+            "pinned": not itself,
+            "certificate": paths["fullchain"] if presents else None,
+            "key": paths["key"] if presents else None,
+        }
 
     def _listener(self, server: Instance, name: str) -> Request:
         port = self._scene.model.components[server.component].listeners[name].port
@@ -185,14 +235,29 @@ class LookPlan:
         scene = self._scene
         before = sessions_of(scene, pair)
         held = bool(before.clear or before.held)
-        cut = max(scene.kinds[end.name].interruption for end in pair.ends)
+        cut = max(scene.kinds[end.name].interruption for end in scene.our_ends(pair))
         row: Request = {"seconds": seconds + cut, "instance": end.name}
         if end == pair.client:
-            hold = HOLD if held and not scene.kinds[pair.server.name].sessions else 0.0
+            told = lists_sessions(scene, pair.server) and len(scene.origins(pair)) == 1
+            hold = HOLD if held and not told else 0.0
             present, absent = list(tls_targets(scene, pair)), list(clear_targets(scene, pair))
             return {**row, "hold": hold, "present": present, "absent": absent}
-        peers = sorted(scene.addresses_of(pair.client.host)) if held else []
+        peers = sorted(_addresses(scene, pair)) if held else []
         return {**row, "hold": HOLD if held else 0.0, "listed": peers, "listener": pair.listener.name}
+
+
+def _addresses(scene: Scene, pair: Pair) -> set[str]:
+    """Return the addresses that the server may see the client's sessions come from."""
+    found = set()
+    for each in scene.origins(pair):
+        at = scene.addresses_of(each.host) if scene.ours(each) else scene.model.addresses_of(each)
+        found |= {address for address in at if is_ip_address(address) and "/" not in address}
+    return found
+
+
+def lists_sessions(scene: Scene, server: Instance) -> bool:
+    """Return whether a server is ours and lists its sessions."""
+    return scene.ours(server) and bool(scene.kinds[server.name].sessions)
 
 
 def is_on_tls(scene: Scene, pair: Pair) -> bool:

@@ -9,6 +9,7 @@ takes the value and where it was found, and returns the clean value or raises :c
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import reprlib
@@ -243,6 +244,14 @@ def network(value: object, where: str) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise _refusal(value, where, "is not a network like 192.0.2.0/24 (no host bits set)") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def in_network(address: str, place: str) -> bool:
+    """Return whether an IP address is the one, or in the network, that ``place`` is; it is in no DNS name."""
+    if "/" not in place:
+        return address == place
+    return ipaddress.ip_address(address) in ipaddress.ip_network(place)
 
 
 def unix_path(value: object, where: str) -> str:

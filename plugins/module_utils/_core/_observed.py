@@ -67,8 +67,7 @@ class Session:
     @property
     def port(self) -> int:
         """The client's port; 0 if that is no number."""
-        port = self.peer.rpartition(":")[2]
-        return int(port) if port.isdigit() else 0
+        return port_of(self.peer)
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,7 @@ class SeenInstance:
         sessions: what the server lists; None if it lists none.
         keeps_ended: whether that list also has sessions that ended lately.
         sockets: the client's own.
+        udp: for each UDP port that was asked for, whether a process of it has a socket there.
         unreadable: why something of it could not be seen, by what it is.
         adopted: what the certificate says that was there before us, and whether it is ``valid`` by the host's clock.
     """
@@ -154,6 +154,7 @@ class SeenInstance:
     sessions: tuple[Session, ...] | None = None
     keeps_ended: bool = False
     sockets: tuple[Socket, ...] = ()
+    udp: t.Mapping[int, bool] = field(default_factory=dict)
     unreadable: t.Mapping[str, str] = field(default_factory=dict)
     adopted: Json | None = None
 
@@ -228,6 +229,12 @@ def address_of(end: str) -> str:
     return end.rpartition(":")[0].strip("[]")
 
 
+def port_of(end: str) -> int:
+    """Return the port of ``address:port``; 0 if that is no number."""
+    port = end.rpartition(":")[2]
+    return int(port) if port.isdigit() else 0
+
+
 def end_of(address: str, port: int) -> str:
     """Return ``address:port`` as sockets are shown."""
     return ("[%s]:%d" if ":" in address else "%s:%d") % (address, port)
@@ -269,6 +276,7 @@ def parse_instance(data: Json) -> SeenInstance:
         sessions=None if rows is None else tuple(_session(row) for row in rows if row.get("peer")),
         keeps_ended=any("ended" in row for row in rows or ()),
         sockets=_sockets(data.get("sockets") or (), data.get("recent") or ()),
+        udp={int(port): bool(there) for port, there in (data.get("udp") or {}).items()},
         unreadable=dict(data.get("unreadable") or {}),
         adopted=data.get("adopted"),
     )

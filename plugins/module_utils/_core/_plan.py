@@ -64,7 +64,8 @@ def make_plan(scene: Scene, ask: Ask) -> Plan:
 
 def may_change(scene: Scene, ask: Ask, instance: Instance) -> bool:
     """Return whether this run may work on an instance's host."""
-    return (ask.hosts is None or instance.host in ask.hosts) and instance.host not in scene.lost
+    allowed = ask.hosts is None or instance.host in ask.hosts
+    return allowed and scene.ours(instance) and instance.host not in scene.lost
 
 
 def _ends(scene: Scene, ask: Ask, views: t.Iterable[View], stage: str) -> list[Instance]:

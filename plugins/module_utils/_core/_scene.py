@@ -9,11 +9,11 @@ import typing as t
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ._entities import CLIENT_STAGES, Instance, Listener, Model, Pair
+from ._entities import CLIENT_STAGES, Instance, Listener, Model, Pair, passing
 from ._flows import Flow, flows_of
 from ._kind import InstanceKind, KindError, Option, expand
 from ._limits import Agreement
-from ._names import is_ip_address
+from ._names import in_network, is_ip_address
 from ._observed import NOT_DIALLED, UNSEEN, SeenHost, SeenInstance, SeenProbe
 from ._requesting import Awaited
 from ._terms import Known, agreement, common, known_by, offer
@@ -98,19 +98,38 @@ class Scene:
         return self.hosts.get(name, SeenHost())
 
     def tls(self, pair: Pair) -> SeenProbe:
-        """Return what the client's host saw when it dialled the listener over TLS."""
+        """Return what was seen when the listener was dialled over TLS, from the pair's vantage."""
         return self.probes.get(tls_probe(pair), NOT_DIALLED)
 
     def clear(self, pair: Pair) -> SeenProbe:
-        """Return what the client's host saw when it dialled the listener in the clear."""
+        """Return what was seen when the listener was dialled in the clear, from the pair's vantage."""
+        if pair.listener.is_udp:
+            return self._datagrams(pair)
         return self.probes.get(clear_probe(pair), NOT_DIALLED)
+
+    def _datagrams(self, pair: Pair) -> SeenProbe:
+        """Return what is seen of a clear UDP port: nobody need answer a datagram, but its server's socket shows."""
+        port, server = pair.listener.port, pair.server.name
+        if not self.ours(pair.server):
+            return SeenProbe(reason="over UDP nothing at our end shows whether %s listens on port %d" % (server, port))
+        found = self.seen(pair.server).udp.get(port)
+        if found is None:
+            unreadable = self.seen(pair.server).unreadable
+            return SeenProbe(reason=unreadable.get("udp") or unreadable.get("process") or "")
+        if found:
+            return SeenProbe("clear", security="clear", reason="%s has a UDP socket on port %d" % (server, port))
+        return SeenProbe("refused", "udp_closed", reason="%s has no UDP socket on port %d" % (server, port))
+
+    def front(self, pair: Pair) -> SeenProbe:
+        """Return what the client's host saw when it dialled what its client dials, whichever member answered."""
+        return self.probes.get(front_probe(pair), NOT_DIALLED)
 
     # what is known
 
     @cached_property
     def flows(self) -> tuple[Flow, ...]:
         """The lines of the firewall sheet."""
-        return flows_of(self.model, self.kinds, self.addresses)
+        return flows_of(self.model, self.kinds)
 
     def flow(self, pair: Pair) -> Flow | None:
         """Return the line of the firewall sheet that the pair needs; None if it needs no new one."""
@@ -118,11 +137,54 @@ class Scene:
 
     @cached_property
     def _flow_by_pair(self) -> dict[str, Flow]:
-        return {name: flow for flow in self.flows for name in flow.pairs}
+        found: dict[str, Flow] = {}
+        for flow in self.flows:
+            for name in flow.pairs:
+                found.setdefault(name, flow)
+        return found
+
+    def ours(self, instance: Instance) -> bool:
+        """Return whether the instance is on a host of ours; at another nothing is read, installed or done."""
+        return self.model.managed(instance)
+
+    def our_ends(self, pair: Pair) -> tuple[Instance, ...]:
+        """Return the ends of a pair that are ours."""
+        return tuple(end for end in pair.ends if self.ours(end))
+
+    def vantage(self, pair: Pair) -> Instance:
+        """Return the end from whose host the pair's listener is looked at.
+
+        That is the client, unless it is not ours, or what it dials leads to any member: then each member is looked at
+        from its own host, in its client's stead.
+        """
+        return pair.client if self.ours(pair.client) and not pair.fronted else pair.server
+
+    def witness(self, pair: Pair) -> Instance:
+        """Return the end whose sockets show the pair's sessions: the client, or else our own."""
+        return pair.client if self.ours(pair.client) else pair.server
+
+    def origins(self, pair: Pair) -> tuple[Instance, ...]:
+        """Return the client, and what passes its sessions on: the server sees them come from any of these."""
+        between = passing(pair.connection.through)
+        return (pair.client, *(each for name in between for each in self.model.instances_of(name)))
 
     def shape(self, pair: Pair) -> str:
         """Return the shape of the pair's listener."""
-        return self.kinds[pair.server.name].shape
+        return self.shape_of(pair.server, pair.listener)
+
+    def shape_of(self, server: Instance, listener: Listener) -> str:
+        """Return the shape of a listener; of one that is not ours only its ports are known."""
+        if self.ours(server):
+            return self.kinds[server.name].shape
+        return "same_port" if listener.secure_port is None else "second_listener"
+
+    def whereabouts(self, *instances: Instance) -> t.Callable[[str], bool]:
+        """Return what tells whether an IP address may be one of these; those that are not ours may have networks."""
+        at = {address for each in instances if self.ours(each) for address in self.addresses_of(each.host)}
+        places = [place for each in instances if not self.ours(each) for place in self.model.addresses_of(each)]
+        return lambda address: (
+            address in at or (is_ip_address(address) and any(in_network(address, place) for place in places))
+        )
 
     def pairs_at(self, instance: Instance) -> list[Pair]:
         """Return the pairs that have this instance at one of their ends and are not blocked."""
@@ -175,17 +237,16 @@ class Scene:
         """Return the words that options of a listener may use; every pair of it asks, stage by stage."""
         key = (instance.name, listener.name)
         if key not in self._listener_words:
-            self._listener_words[key] = self._words_of(instance, listener)
+            self._listener_words[key] = {**self.paths(instance), **self._words(instance, listener)}
         return self._listener_words[key]
 
     @cached_property
     def _listener_words(self) -> dict[tuple[str, str], dict[str, t.Any]]:
         return {}
 
-    def _words_of(self, instance: Instance, listener: Listener) -> dict[str, t.Any]:
-        same = self.kinds[instance.name].shape != "second_listener"
+    def _words(self, instance: Instance, listener: Listener) -> dict[str, t.Any]:
+        same = self.shape_of(instance, listener) != "second_listener"
         return {
-            **self.paths(instance),
             "instance": instance.name,
             "host": instance.host,
             "component": instance.component,
@@ -199,7 +260,7 @@ class Scene:
     def pair_words(self, pair: Pair) -> dict[str, t.Any]:
         """Return the words that options of a client's pair may use."""
         return {
-            **self.listener_words(pair.server, pair.listener),
+            **(self.listener_words if self.ours(pair.server) else self._words)(pair.server, pair.listener),
             **self.paths(pair.client),
             "instance": pair.client.name,
             "host": pair.client.host,
@@ -213,7 +274,12 @@ class Scene:
         }
 
     def options(self, stage: str, pair: Pair) -> tuple[Option, ...]:
-        """Return the options that a stage asks for at this pair: the client's for ``connect``, else the server's."""
+        """Return the options that a stage asks for at this pair: the client's for ``connect``, else the server's.
+
+        There are none at an end that is not ours.
+        """
+        if not self.ours(pair.end_of(stage)):
+            return ()
         if stage in CLIENT_STAGES:
             return expand(self.kinds[pair.client.name].reads[stage], self.pair_words(pair))
         if self.shape(pair) == "second_listener" and pair.listener.secure_port is None:
@@ -232,6 +298,11 @@ def option_id(option: Option) -> str:
 def tls_probe(pair: Pair) -> str:
     """Return the name of the pair's TLS probe."""
     return pair.id + "#tls"
+
+
+def front_probe(pair: Pair) -> str:
+    """Return the name of the TLS probe that all members share which the client reaches by one name."""
+    return "%s->%s.%s#front" % (pair.client.name, pair.server.component, pair.listener.name)
 
 
 def clear_probe(pair: Pair) -> str:

@@ -7,16 +7,18 @@ On a second listener the port tells clear from TLS, and the client's own sockets
 sockets cannot show TLS, and the server has to list its sessions. Clients that share a host share its addresses, so a
 listed session is a client's only by its port. What speaks against a pair counts for every client that it may belong
 to; what speaks for one counts only where it can belong to nobody else.
+
+Of a client that is not ours only our server's end is seen: its sessions are those from the client's addresses.
 """
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._entities import Instance, Pair
 from ._names import is_ip_address
-from ._observed import Session, Socket, end_of
+from ._observed import Session, Socket, address_of, end_of, port_of
 from ._scene import Scene
 
 
@@ -27,6 +29,7 @@ class Sessions:
     Attributes:
         clear: clear sessions that stand now.
         tls: TLS sessions: those that stand, and those that came and went while somebody looked.
+        perhaps: TLS sessions that may as well be another client's.
         mutual: whether the server says of one of them that its client presented a certificate.
         held: whether one of them stands now.
         dials: whether the client was seen dialling the TLS listener, whatever came of it.
@@ -35,6 +38,7 @@ class Sessions:
 
     clear: tuple[str, ...] = ()
     tls: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()
     mutual: bool = False
     held: bool = False
     dials: bool = False
@@ -51,8 +55,15 @@ def presented_by(scene: Scene, pair: Pair) -> list[Session]:
     return [session for session in _listed(scene, pair) if session.tls and _is_its(scene, pair, session.peer)]
 
 
+def presented_perhaps(scene: Scene, pair: Pair) -> list[Session]:
+    """Return the TLS sessions that its server lists and that may be the client's, or another's as well."""
+    return [session for session in _listed(scene, pair) if session.tls and _may_be_its(scene, pair, session.peer)]
+
+
 def clear_targets(scene: Scene, pair: Pair) -> tuple[str, ...]:
-    """Return the ends that the client may be connected to in the clear."""
+    """Return the ends that the client may be connected to in the clear; datagrams need no connection."""
+    if pair.listener.is_udp:
+        return ()
     return tuple(end_of(address, pair.listener.port) for address in _server_addresses(scene, pair))
 
 
@@ -63,17 +74,25 @@ def tls_targets(scene: Scene, pair: Pair) -> tuple[str, ...]:
 
 
 def _server_addresses(scene: Scene, pair: Pair) -> list[str]:
-    dialled = (pair.dial, scene.tls(pair).address, scene.clear(pair).address)
-    return sorted({*(each for each in dialled if each and is_ip_address(each)), *scene.addresses_of(pair.server.host)})
+    known = [pair.dial, scene.tls(pair).address, scene.clear(pair).address, scene.front(pair).address]
+    known += scene.addresses_of(pair.server.host) if scene.ours(pair.server) else scene.model.addresses_of(pair.server)
+    return sorted({each for each in known if each and is_ip_address(each) and "/" not in each})
 
 
 def _by_port(scene: Scene, pair: Pair) -> Sessions:
-    clear, dialled = (_to(scene, pair, targets(scene, pair)) for targets in (clear_targets, tls_targets))
+    perhaps: list[Socket] = []
+    if scene.ours(pair.client):
+        clear, dialled = (_to(scene, pair, targets(scene, pair)) for targets in (clear_targets, tls_targets))
+    else:
+        reached = _from(scene, pair, pair.listener.secure_port)
+        clear = [] if pair.listener.is_udp else _from(scene, pair, pair.listener.port)
+        dialled = [socket for socket in reached if not _neighbours(scene, pair, socket.local)]
+        perhaps = [socket for socket in reached if socket not in dialled and socket.is_open]
     standing = {socket.local for socket in dialled if socket.is_open}
-    if scene.seen(pair.server).sessions is None:
-        # Nobody can tell a short session from a handshake that failed.
+    if scene.seen(pair.server).sessions is None or len(scene.origins(pair)) > 1:
+        # Nobody can tell a short session from a handshake that failed; nor whose one is that somebody passed on.
         tls = [socket.local for socket in dialled if socket.is_open and socket.owned and not socket.is_young]
-        mutual = False
+        mutual = any(session.verified for session in presented_by(scene, pair))
     else:
         # One that ended long ago says nothing of today: it has to be among the sockets that were seen.
         locals_ = {socket.local for socket in dialled}
@@ -84,6 +103,7 @@ def _by_port(scene: Scene, pair: Pair) -> Sessions:
     return Sessions(
         clear=tuple("%s to %s" % (socket.local, socket.peer) for socket in clear if socket.is_open),
         tls=tuple(tls),
+        perhaps=tuple(socket.local for socket in perhaps),
         mutual=mutual,
         held=any(local in standing for local in tls),
         dials=any(socket.is_open or socket.new for socket in dialled),
@@ -98,6 +118,7 @@ def _by_list(scene: Scene, pair: Pair) -> Sessions:
     return Sessions(
         clear=tuple(session.peer for session in clear),
         tls=tuple(session.peer for session in tls),
+        perhaps=tuple(session.peer for session in presented_perhaps(scene, pair) if not session.ended),
         mutual=any(session.verified for session in tls),
         held=any(not session.ended for session in tls),
         dials=bool(tls),
@@ -108,16 +129,30 @@ def _to(scene: Scene, pair: Pair, targets: t.Collection[str]) -> list[Socket]:
     return [socket for socket in scene.seen(pair.client).sockets if socket.peer in targets]
 
 
+def _from(scene: Scene, pair: Pair, port: int | None) -> list[Socket]:
+    """Return the sockets of a client that is not ours, as its server's sockets at a port show them."""
+    is_its = scene.whereabouts(*scene.origins(pair))
+    return [
+        replace(socket, local=socket.peer, peer=socket.local)
+        for socket in scene.seen(pair.server).sockets
+        if port_of(socket.local) == port and is_its(address_of(socket.peer))
+    ]
+
+
 def _listed(scene: Scene, pair: Pair) -> list[Session]:
-    """Return the sessions that the server lists on this listener from the client's host, without our own looks'."""
-    host = pair.client.host
-    addresses = scene.addresses_of(host)
+    """Return the sessions that the server lists on this listener from where the client is, without our own looks'."""
+    host, is_its = scene.witness(pair).host, scene.whereabouts(*scene.origins(pair))
+    own = scene.addresses_of(host)
     return [
         session
         for session in scene.seen(pair.server).sessions or ()
         if session.listener in (None, pair.listener.name)
-        and session.address in addresses
-        and not (scene.host(host).is_probe(session.port) and not _owners(scene, host, session.peer))
+        and is_its(session.address)
+        and not (
+            session.address in own
+            and scene.host(host).is_probe(session.port)
+            and not _owners(scene, host, session.peer)
+        )
     ]
 
 
@@ -136,14 +171,20 @@ def _is_its(scene: Scene, pair: Pair, local: str) -> bool:
     owners = _owners(scene, pair.client.host, local)
     if owners:
         return pair.client.name in owners
-    rivals = [other for other in _neighbours(scene, pair) if not _owns_one(scene, other)]
+    rivals = _neighbours(scene, pair, local)
+    if address_of(local) in scene.addresses_of(pair.client.host):
+        rivals = [other for other in rivals if not _owns_one(scene, other)]
     return not rivals
 
 
-def _neighbours(scene: Scene, pair: Pair) -> list[Pair]:
-    """Return the pairs of other clients of this listener on the client's host."""
+def _neighbours(scene: Scene, pair: Pair, local: str) -> list[Pair]:
+    """Return the pairs of other clients of this listener that may be where a session comes from."""
     pairs = scene.model.pairs_of_listener(pair.server.name, pair.listener.name)
-    return [other for other in pairs if other.client.host == pair.client.host and other.client != pair.client]
+    address = address_of(local)
+    if scene.ours(pair.client) and (len(scene.origins(pair)) == 1 or address in scene.addresses_of(pair.client.host)):
+        return [other for other in pairs if other.client.host == pair.client.host and other.client != pair.client]
+    others = (other for other in pairs if other.client != pair.client)
+    return [other for other in others if scene.whereabouts(*scene.origins(other))(address)]
 
 
 def _owns_one(scene: Scene, pair: Pair) -> bool:

@@ -19,7 +19,7 @@ from ._few import few
 from ._flows import CLOSED
 from ._holding import has_old_material, hides_environment, lacks_environment, lacks_variable, material_fault
 from ._scene import Scene, option_id, setting
-from ._sessions import presented_by, sessions_of
+from ._sessions import presented_by, presented_perhaps, sessions_of
 
 STAGES: t.Final = ("plain", "trusted", "presented", "permissive", "switched", "demanded", "enforced")
 
@@ -30,7 +30,7 @@ _WITHOUT_DEMAND: t.Final = tuple(stage for stage in STAGES if stage != "demanded
 MOVES_TO: t.Final = {"permit": "permissive", "connect": "switched", "demand": "demanded", "enforce": "enforced"}
 
 #: Classes of a plaintext probe that mean: plaintext is refused here. Any other silence may be a server in trouble.
-PLAINTEXT_REFUSED: t.Final = ("connection_refused", "plaintext_refused", "tls_only")
+PLAINTEXT_REFUSED: t.Final = ("connection_refused", "plaintext_refused", "tls_only", "udp_closed")
 
 #: What is seen of a standby before a failover.
 ASLEEP: t.Final = "nobody listens there, for it is a standby"
@@ -139,7 +139,7 @@ def _plain(scene: Scene, pair: Pair) -> Evidence:
     expected = "%s answers, in the clear or over TLS" % pair.server.name
     clear, tls = scene.clear(pair), scene.tls(pair)
     if not (clear.outcome or tls.outcome):
-        return fails("reach", expected, "nobody looked from %s" % pair.client.host, "unseen")
+        return fails("reach", expected, "nobody looked from %s" % scene.vantage(pair).host, "unseen")
     if clear.outcome == "clear":
         return holds("plain", expected, "answers in the clear", security="clear")
     if tls.outcome == "tls":
@@ -151,7 +151,10 @@ def _plain(scene: Scene, pair: Pair) -> Evidence:
 
 
 def _trusted(scene: Scene, pair: Pair) -> Evidence:
-    receivers = [pair.client, pair.server] if pair.mode == "mutual" else [pair.client]
+    ends = pair.ends if pair.mode == "mutual" else (pair.client,)
+    receivers = [end for end in ends if scene.ours(end)]
+    if not receivers:
+        return holds("trusted", *_not_ours(scene, pair.client, "CA list"))
     expected = "%s the planned CA list" % _they_hold(receivers)
     for receiver in receivers:
         fault = material_fault(scene, receiver, "trust")
@@ -169,8 +172,11 @@ def _reads_ours(scene: Scene, receiver: Instance, pair: Pair) -> bool:
 
 
 def _presented(scene: Scene, pair: Pair) -> Evidence:
-    presenters = [pair.server, pair.client] if pair.mode == "mutual" else [pair.server]
-    expected = "%s the planned key and certificate" % _they_hold(presenters)
+    ends = (pair.server, pair.client) if pair.mode == "mutual" else (pair.server,)
+    presenters = [end for end in ends if scene.ours(end)]
+    expected, seen = "%s the planned key and certificate" % _they_hold(presenters), _AS_ISSUED
+    if not presenters:
+        expected, seen = _not_ours(scene, pair.server, "certificate")
     waits = waits_to_present(scene, pair)
     if waits is not None:
         return waits
@@ -178,7 +184,7 @@ def _presented(scene: Scene, pair: Pair) -> Evidence:
         fault = material_fault(scene, presenter, "certificate") or _misread_key(scene, presenter)
         if fault:
             return fails("presented", expected, "%s: %s" % (presenter.name, fault), "material")
-    for end in pair.ends:
+    for end in scene.our_ends(pair):
         fault = lacks_environment(scene, end) or lacks_variable(scene, end)
         if fault:
             return fails("presented", expected, "%s: %s" % (end.name, fault), "environment")
@@ -187,7 +193,16 @@ def _presented(scene: Scene, pair: Pair) -> Evidence:
             return fails("presented", expected, "%s: %s" % (end.name, hidden), "unseen")
         if is_noted(scene, end, "load"):
             return fails("presented", expected, "%s: a reload is noted and has not happened" % end.name, "stale")
-    return holds("presented", expected, "key, certificate and chain are as they were issued, and its account's alone")
+    return holds("presented", expected, seen)
+
+
+_AS_ISSUED: t.Final = "key, certificate and chain are as they were issued, and its account's alone"
+
+
+def _not_ours(scene: Scene, instance: Instance, what: str) -> tuple[str, str]:
+    """Return what is expected and seen of something that we neither install nor read."""
+    expected = "%s has its %s" % (instance.component, what)
+    return expected, "it is not ours: that is a matter of %s" % scene.model.owner_of(instance)
 
 
 def waits_to_present(scene: Scene, pair: Pair) -> Refuted:
@@ -197,6 +212,8 @@ def waits_to_present(scene: Scene, pair: Pair) -> Refuted:
     """
     presenters = [(pair.server, pair.dial), *([(pair.client, None)] if pair.mode == "mutual" else [])]
     for presenter, name in presenters:
+        if not scene.ours(presenter):
+            continue
         wanted = scene.wanted[presenter.name]
         expected = "%s holds the planned key and certificate" % presenter.name
         if wanted.awaits and wanted.lacks_signature(name):
@@ -231,14 +248,22 @@ def _misread_key(scene: Scene, instance: Instance) -> str:
 
 def _permissive(scene: Scene, pair: Pair) -> Evidence:
     known = scene.known(pair).words
-    limited = ", which knows %s" % known if known else ""
-    expected = "a verified handshake with %s from %s%s" % (pair.dial, pair.client.host, limited)
+    limited = ", which knows %s" % known if known and scene.vantage(pair) == pair.client else ""
+    dialled = "%s as %s" % (pair.server.name, pair.dial) if pair.fronted else pair.dial
+    expected = "a verified handshake with %s from %s%s" % (dialled, scene.vantage(pair).host, limited)
     fault = _not_set(scene, "permit", pair, expected) or _unfinished(scene, "permit", pair, expected)
     if fault is not None:
         return fault
     if is_asleep(scene, pair):
         return _asleep(scene, "permissive", pair)
     probe = scene.tls(pair)
+    if not scene.ours(pair.server) and not probe.verified:
+        what = "answer over TLS with a certificate for %s that its trust_file vouches for" % pair.dial
+        return _theirs(scene, "permissive", expected, probe.reason or "nobody looked", pair.server, what)
+    stands_in = scene.vantage(pair) != pair.client  # a look that has no certificate of the client's
+    if stands_in and probe.kind == "certificate_required" and not serves_another(scene, pair):
+        seen = "it presents what is installed, and demands a certificate of its client"
+        return holds("permissive", expected, seen, security="verified")
     if probe.outcome != "tls":
         flow = scene.flow(pair) if probe.kind in CLOSED else None
         if flow is not None:
@@ -259,9 +284,12 @@ def _permissive(scene: Scene, pair: Pair) -> Evidence:
 
 
 def _switched(scene: Scene, pair: Pair) -> Evidence:
+    if not scene.ours(pair.client):
+        return _switched_by_others(scene, pair)
     expected = "%s uses TLS and verifies" % pair.client.name
     fault = (
-        _not_set(scene, "connect", pair, expected)
+        _waits_to_be_passed_on(scene, pair)
+        or _not_set(scene, "connect", pair, expected)
         or _unfinished(scene, "connect", pair, expected)
         or _not_loaded(scene, pair, expected)
         or _not_verifying(scene, pair, expected)
@@ -281,10 +309,80 @@ def _switched(scene: Scene, pair: Pair) -> Evidence:
     if listed:
         seen = "a TLS session that has ended: %s" % listed[-1].peer
         return holds("switched", expected, seen, security=security, live=True)
+    if _hides_sessions(scene, pair):
+        seen = "its setting reads back; %s lists no sessions to us, and on one port sockets do not show TLS"
+        return holds("switched", expected, seen % pair.server.component, security=security)
     seen = "its setting reads back; no session at the moment"
     if pair.id in scene.exercised:
         seen += "; one over TLS was seen first at %s" % scene.exercised[pair.id]
     return holds("switched", expected, seen, security=security)
+
+
+def not_passed_on(scene: Scene, pair: Pair) -> Refuted:
+    """Return that what the client dials does not lead to a listener that it could use, if that is what is seen."""
+    if not pair.fronted or not scene.ours(pair.client):
+        return None
+    probe = scene.front(pair)
+    if probe.outcome == "tls" and probe.verified:
+        return None
+    expected = "a verified handshake with %s from %s" % (pair.dial, pair.client.host)
+    seen = probe.reason or "nobody looked"
+    between = scene.origins(pair)[1:]
+    if not between:
+        return fails("switched", expected, seen, "handshake", todo="see where %s leads" % pair.dial)
+    port = pair.listener.secure_port or pair.listener.port
+    what = "pass port %d of %s on to %s" % (port, pair.dial, pair.server.component)
+    return _theirs(scene, "switched", expected, seen, between[0], what)
+
+
+def _waits_to_be_passed_on(scene: Scene, pair: Pair) -> Refuted:
+    """Return that a client which is ready, and could use every member, does not get through to them."""
+    if not pair.fronted or setting(scene, "connect", pair).is_made or not scene.ours(pair.client):
+        return None
+    if material_fault(scene, pair.client, "trust"):
+        return None  # it could not verify anybody yet
+    members = (
+        each
+        for each in scene.model.pairs_of_client(pair.client.name)
+        if (each.server.component, each.listener) == (pair.server.component, pair.listener)
+    )
+    return not_passed_on(scene, pair) if all(_permissive(scene, each).holds for each in members) else None
+
+
+def _switched_by_others(scene: Scene, pair: Pair) -> Evidence:
+    """Return whether a client that is not ours is on TLS: our server's end of its sessions is all that shows it."""
+    client = pair.client.component
+    expected = "%s uses TLS, and nothing in the clear" % client
+    fault = _not_shown(scene, pair, expected)
+    if fault is not None:
+        return fault
+    sessions = sessions_of(scene, pair)
+    if sessions.clear:
+        seen = "a clear session of it: %s" % sessions.clear[0]
+        return _theirs(scene, "switched", expected, seen, pair.client, "move to TLS", security="clear")
+    security = "mutual" if sessions.mutual else "tls_unverified"  # whether it verifies shows at its own end only
+    if sessions.tls:
+        return holds("switched", expected, "a TLS session: %s" % sessions.tls[0], security=security, live=True)
+    if presented_by(scene, pair):
+        seen = "a TLS session that has ended: %s" % presented_by(scene, pair)[-1].peer
+        return holds("switched", expected, seen, security=security, live=True)
+    perhaps = [*sessions.perhaps, *(session.peer for session in presented_perhaps(scene, pair))]
+    if perhaps:
+        seen = "a TLS session that may be another's as well: %s" % perhaps[0]
+        return holds("switched", expected, seen, security=security)
+    if scene.clear(pair).kind in PLAINTEXT_REFUSED:
+        return holds("switched", expected, "no session at the moment; nothing but TLS is answered", security=security)
+    if rank(scene.highest.get(pair.id, "plain")) >= rank("switched"):
+        return holds("switched", expected, "no session at the moment; it was seen on TLS before", security=security)
+    return _theirs(scene, "switched", expected, "no session of it was seen yet", pair.client, "move to TLS")
+
+
+def _theirs(
+    scene: Scene, gate: str, expected: str, seen: str, end: Instance, what: str, *, security: str = ""
+) -> Evidence:
+    """Return that a gate waits for the owner of an end that is not ours; only what is seen later closes it."""
+    todo = "ask %s to have %s %s" % (scene.model.owner_of(end), end.component, what)
+    return fails(gate, expected, seen, "theirs", todo=todo, security=security)
 
 
 def _not_loaded(scene: Scene, pair: Pair, expected: str) -> Refuted:
@@ -306,14 +404,21 @@ def _not_verifying(scene: Scene, pair: Pair, expected: str) -> Refuted:
 
 def _not_shown(scene: Scene, pair: Pair, expected: str) -> Refuted:
     """Return that sessions could not be seen, so that nobody knows of a clear one that is left."""
+    if _hides_sessions(scene, pair):
+        return None
     if scene.shape(pair) == "second_listener":
-        unreadable = scene.seen(pair.client).unreadable
+        unreadable = scene.seen(scene.witness(pair)).unreadable
         why = unreadable.get("process") or unreadable.get("sockets")
     else:
         seen = scene.seen(pair.server)
         none = "%s lists no sessions" % pair.server.name if seen.sessions is None else None
         why = seen.unreadable.get("sessions") or none
     return fails("switched", expected, why, "unseen") if why else None
+
+
+def _hides_sessions(scene: Scene, pair: Pair) -> bool:
+    """Return whether nothing can show the sessions of the pair: on one port, only a server of ours lists them."""
+    return scene.shape(pair) != "second_listener" and not scene.ours(pair.server)
 
 
 def _demanded(scene: Scene, pair: Pair) -> Evidence:
@@ -325,6 +430,9 @@ def _demanded(scene: Scene, pair: Pair) -> Evidence:
         return _asleep(scene, "demanded", pair)
     probe = scene.tls(pair)
     todo = "see which CA list %s demands certificates of" % pair.server.name
+    if not scene.ours(pair.server) and not probe.demanded:
+        seen = "it lets one in" if probe.demanded is False else probe.reason or "nobody can tell"
+        return _theirs(scene, "demanded", expected, seen, pair.server, "demand certificates", security="verified")
     if probe.demanded is None:
         seen = "nobody can tell: %s" % (probe.reason or "nobody looked")
         return fails("demanded", expected, seen, "unseen")
@@ -344,10 +452,15 @@ def _enforced(scene: Scene, pair: Pair) -> Evidence:
     if is_asleep(scene, pair):
         return _asleep(scene, "enforced", pair)
     clear, tls = scene.clear(pair), scene.tls(pair)
+    if not scene.ours(pair.server) and clear.kind not in PLAINTEXT_REFUSED:
+        seen = clear.reason or "nobody looked"
+        return _theirs(scene, "enforced", expected, seen, pair.server, "refuse plaintext", security="clear")
     if clear.kind not in PLAINTEXT_REFUSED:
         return fails("enforced", expected, clear.reason or "nobody looked", "clear")
     for protocol, answer in sorted(tls.old_protocols.items()):
         if answer == "accepted":
+            if not scene.ours(pair.server):
+                return _theirs(scene, "enforced", expected, "%s is accepted" % protocol, pair.server, "refuse it")
             todo = "take %s from the protocols of %s" % (protocol, pair.server.name)
             return fails("enforced", "no old protocol version", "%s is accepted" % protocol, "protocol", todo=todo)
     return holds("enforced", expected, clear.reason, security=tls.security or "verified")
@@ -406,8 +519,8 @@ def is_noted(scene: Scene, instance: Instance, stage: str) -> bool:
 
 def serves_another(scene: Scene, pair: Pair) -> bool:
     """Return whether the listener presents another certificate than the one that is installed for it."""
-    wanted, served = scene.wanted[pair.server.name].certificate, scene.tls(pair).sha256
-    return bool(wanted and served and served != wanted)
+    wanted, served = scene.wanted.get(pair.server.name), scene.tls(pair).sha256
+    return bool(wanted and wanted.certificate and served and served != wanted.certificate)
 
 
 def _they_hold(instances: t.Sequence[Instance]) -> str:

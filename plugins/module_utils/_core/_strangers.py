@@ -29,6 +29,7 @@ def strangers(scene: Scene, server: Instance, listeners: t.Iterable[str], watche
     """Return who still uses these clear listeners of an instance, the first that is found.
 
     A peer belongs to the hosts that have its address. Connections that had ended before the watch began do not count.
+    Who sends datagrams shows in no socket, so nobody is looked for on a UDP port.
 
     Args:
         scene: the model and what was seen.
@@ -37,6 +38,8 @@ def strangers(scene: Scene, server: Instance, listeners: t.Iterable[str], watche
         watched: what was seen of them, by :func:`listener_id`.
     """
     for name in listeners:
+        if scene.model.components[server.component].listeners[name].is_udp:
+            continue
         listener = listener_id(server, name)
         seen = watched.get(listener)
         pairs = scene.model.pairs_of_listener(server.name, name)
@@ -65,7 +68,7 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
     for peer in peers:
         if peer.state == "TIME_WAIT" and not peer.new:
             continue
-        known = sorted({pair.client.name for pair in pairs if _may_be_at(scene, pair, peer.address)})
+        known = sorted({who for pair in pairs for who in _who_may_be_at(scene, pair, peer.address)})
         if not known:
             return _in_the_clear(listener, "%s, which no enumerated client has" % peer.address, "stranger")
         if shape == "second_listener":
@@ -79,11 +82,21 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
     return None
 
 
-def _may_be_at(scene: Scene, pair: Pair, address: str) -> bool:
-    """Return whether the pair's client may have an address; what every host calls itself by, on the server's alone."""
-    if pair.client.host == pair.server.host and is_ip_address(address) and ipaddress.ip_address(address).is_loopback:
-        return True
-    return address in scene.addresses_of(pair.client.host)
+def _who_may_be_at(scene: Scene, pair: Pair, address: str) -> t.Iterator[str]:
+    """Yield the pair's client if it may have an address, and what may have passed its session on from there.
+
+    What every host calls itself by counts on the server's alone.
+    """
+    beside = pair.client.host == pair.server.host
+    if scene.whereabouts(pair.client)(address) or (beside and _is_loopback(address)):
+        yield pair.client.name
+    for between in scene.origins(pair)[1:]:
+        if scene.whereabouts(between)(address):
+            yield "%s through %s" % (pair.client.name, between.component)
+
+
+def _is_loopback(address: str) -> bool:
+    return is_ip_address(address) and ipaddress.ip_address(address).is_loopback
 
 
 def _in_the_clear(listener: str, who: str, fault: Fault) -> Hold:

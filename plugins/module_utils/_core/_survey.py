@@ -117,6 +117,8 @@ class Survey:
             return View(pair, stage, goal, "failed", evidence, evidence[-1])
         if rank(stage) >= rank(goal):
             return View(pair, stage, goal, "waiting", evidence, waits)
+        if evidence[-1].fault == "theirs":
+            return View(pair, stage, goal, "waiting", evidence, evidence[-1])
         outside = self._outside(pair, goal)
         if outside:
             limit = fails("reach", "%s may be changed" % outside, "--limit leaves it out", "held")
@@ -210,7 +212,7 @@ class Survey:
         hosts = self.ask.hosts
         if hosts is None or not self.scene.looked:
             return ""
-        for end in pair.ends:
+        for end in self.scene.our_ends(pair):
             if end.host not in hosts and rank(goal) >= rank("trusted") and material_fault(self.scene, end):
                 return end.host
         for stage in steps_of(pair):

@@ -199,6 +199,8 @@ class Trial:
         """
         if not setting(self._scene, "connect", pair).is_made or is_asleep(self._scene, pair):
             return None
+        if not self._scene.ours(pair.client):
+            return None  # nobody knows when it connects anew
         before, after = sessions_of(self._before, pair), sessions_of(self._scene, pair)
         held = bool(before.clear) or before.held
         listed = self._scene.seen(pair.server).keeps_ended

@@ -26,7 +26,10 @@ class Wishes:
     """
 
     def __init__(
-        self, model: Model, kinds: t.Mapping[str, InstanceKind], addresses: t.Mapping[str, tuple[str, ...]]
+        self,
+        model: Model,
+        kinds: t.Mapping[str, InstanceKind],
+        addresses: t.Mapping[str, tuple[str, ...]],
     ) -> None:
         self._model = model
         self._kinds = kinds
@@ -171,7 +174,7 @@ class Wishes:
         if files or (awaits and identity not in certificates):
             identity = None  # its trust goes ahead, or is all that we install
         authorities = self.trusted_by(instance)
-        trust = [root for name in authorities for root in roots.get(name, ())]
+        trust = {root for name in authorities for root in roots.get(name, ())}
         return Wanted(
             identity=identity,
             certificate=certificates.get(identity) if identity else None,

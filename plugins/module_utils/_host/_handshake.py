@@ -100,6 +100,7 @@ class Probe:
         source: local address to connect from.
         prefer_source: local address to connect from, where this host has it.
         trust: file of the CA certificates to verify against; None to look without verifying.
+        pinned: whether a chain may end at any certificate of that file, and not only at a root.
         certificate: file of the certificate to present.
         key: file of its private key.
         foreign: certificate and key as text, of an authority that the endpoint should not trust, to try as well.
@@ -121,6 +122,7 @@ class Probe:
     source: str | None = None
     prefer_source: str | None = None
     trust: str | None = None
+    pinned: bool = False
     certificate: str | None = None
     key: str | None = None
     foreign: tuple[str, str] | None = None
@@ -163,6 +165,7 @@ def parse_probe(request: t.Mapping[str, t.Any]) -> Probe:
         source=request.get("source") or None,
         prefer_source=request.get("prefer_source") or None,
         trust=request.get("trust") or None,
+        pinned=bool(request.get("pinned")),
         certificate=request.get("certificate") or None,
         key=request.get("key") or None,
         foreign=(foreign["certificate"], foreign["key"]) if foreign else None,
@@ -314,7 +317,7 @@ class Look:
         if probe.protocols:
             stance = replace(stance, minimum=probe.protocols[0], maximum=probe.protocols[-1])
         for wanted in (
-            {"trust": probe.trust} if probe.trust else {},
+            {"trust": probe.trust, "pinned": probe.pinned} if probe.trust else {},
             {"certificate": probe.certificate, "key": probe.key} if probe.certificate else {},
         ):
             with_file = replace(stance, **wanted)

@@ -65,6 +65,7 @@ class Sight:
             adopted=self._try("adopted", self._adopted),
             sessions=self._try("sessions", self.sessions),
             sockets=[row.to_json() for row in self.sockets(addresses)] if self.asked.get("sockets") else [],
+            udp=self._try("udp", self._udp),
             recent=self.recent_rows(),
             unreadable=self.unreadable,
         )
@@ -81,6 +82,17 @@ class Sight:
 
         given = self.asked.get("addresses") or ()
         return self._try("sockets", lambda: own_sockets(pids, addresses={*addresses, *given})) or []
+
+    def _udp(self) -> Json | None:
+        """Return on which of the UDP ports that are asked for the instance's processes have a socket."""
+        ports = [int(port) for port in self.asked.get("udp") or ()]
+        pids = self.pids()
+        if not ports or not pids:
+            return None  # without a process nobody can tell a closed port from one that is about to be opened
+        from ._sockets import udp_ports
+
+        found = udp_ports(pids)
+        return {str(port): port in found for port in ports}
 
     def note_recent(self) -> None:
         """Add the sockets of this moment to those of the whole watch; ``new`` are those that its first one has not."""

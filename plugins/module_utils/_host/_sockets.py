@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The TCP sockets of this host as Linux lists them, and the peers of listeners; private to this collection."""
+"""The sockets of this host as Linux lists them, and the peers of TCP listeners; private to this collection."""
 
 from __future__ import annotations
 
@@ -210,6 +210,26 @@ def own_sockets(pids: t.Sequence[int], *, addresses: t.Collection[str] = ()) -> 
     local = {*addresses, *(row.local[0] for row in owned)} - set(_WILDCARDS)
     ended = [row for row in rows if row.state == "TIME_WAIT" and row.local[0] in local]
     return owned + [row for row in ended if row.local[1] not in probe_ports()]
+
+
+def udp_ports(pids: t.Sequence[int]) -> set[int]:
+    """Return the ports on which these processes have a UDP socket.
+
+    Raises:
+        SocketsUnknown: this is not Linux, or this account may not look at them.
+    """
+    mine, found, read = inodes(pids), set(), 0
+    for name in ("udp", "udp6"):
+        try:
+            with open(os.path.join(net_folder(pids[0]), name), "rb") as file:
+                lines = file.read().splitlines()[1:]
+        except OSError:
+            continue  # without IPv6 there is no udp6
+        read += 1
+        found |= {_end(line.split()[1])[1] for line in lines if int(line.split()[9]) in mine}
+    if not read:
+        raise SocketsUnknown("%s lists no UDP sockets; sockets can be looked at on Linux only" % net_folder(pids[0]))
+    return found
 
 
 def peers_of(rows: t.Sequence[Row], watched: Watched) -> dict[End, str]:

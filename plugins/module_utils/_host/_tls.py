@@ -44,6 +44,9 @@ ALERTS: t.Final[t.Mapping[int, str]] = {
 #: A server that refuses a TLS 1.3 client's certificate says so after the client has finished: wait this long for it.
 _SETTLE_SECONDS: t.Final = 0.3
 
+#: X509_V_FLAG_PARTIAL_CHAIN of OpenSSL, which Python names from 3.10 on.
+_PARTIAL_CHAIN: t.Final = 0x80000
+
 Maximum = t.Literal["TLSv1.2", "TLSv1.3"]
 
 
@@ -53,6 +56,7 @@ class Stance:
 
     Attributes:
         trust: file of the CA certificates that it accepts; None to accept anything.
+        pinned: whether any certificate of that file may end a chain, and not only a self-signed one.
         certificate: file of the certificate that it presents if asked, with its chain; None to present none.
         key: file of the certificate's private key; None if it lies in the same file.
         ciphers: OpenSSL's list of ciphers for TLS 1.2; None for OpenSSL's default.
@@ -60,6 +64,7 @@ class Stance:
     """
 
     trust: str | None = None
+    pinned: bool = False
     certificate: str | None = None
     key: str | None = None
     ciphers: str | None = None
@@ -133,6 +138,8 @@ def make_context(stance: Stance) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     else:
         _load("trust_unreadable", "the CA list %s" % stance.trust, lambda: context.load_verify_locations(stance.trust))
+        if stance.pinned:
+            context.verify_flags |= _PARTIAL_CHAIN
     if stance.certificate is not None:
         certificate = stance.certificate
         what = "the certificate %s with the key %s" % (certificate, stance.key or certificate)

@@ -180,7 +180,11 @@ def read_fleet(inventory: Path) -> Fleet:
                 interruption=max(float(each.get("interruption", 0)) for each in shown),
                 wave=int(connection.get("wave", 1)),
                 dial=connection.get("dial", other.address),
-                through=tuple(instances[each["component"]][0] for each in connection.get("through") or ()),
+                through=tuple(
+                    instances[each["component"]][0]
+                    for each in connection.get("through") or ()
+                    if each["component"] in instances  # one that nobody plays here is not the fleet's
+                ),
                 dormant="dormant" in connection,
             )
             for one in instances.get(client, ())

@@ -87,7 +87,8 @@ def scene_of(
     """Return the fleet before anything was done to it, every listener answering in the clear."""
     parsed = parse_model([Document("tls_connections.yml", model or MODEL)], list(HOSTS))
     kind = parse_kind("thing", role="kind_thing", source="vars/main.yml", declared=DECLARED)
-    instances = {end.name: end for pair in parsed.pairs for end in (pair.client, pair.server)}
+    ends = {end.name: end for pair in parsed.pairs for end in (pair.client, pair.server)}
+    instances = {name: end for name, end in ends.items() if parsed.managed(end)}
     kinds = {
         name: settle(
             kind,
@@ -135,9 +136,11 @@ def _nothing_set(scene: Scene, pair: Pair) -> Scene:
     """Return the scene with every option of a pair read, and none of them set; servers list no sessions yet."""
     for stage in (*steps_of(pair), "verify"):
         end = pair.end_of(stage)
+        if not scene.ours(end):
+            continue
         reads = {option_id(option): None for option in scene.options(stage, pair)}
         scene = showing(scene, end.name, reads={**reads, **scene.seen(end).reads})
-    if scene.kinds[pair.server.name].sessions:
+    if scene.ours(pair.server) and scene.kinds[pair.server.name].sessions:
         scene = showing(scene, pair.server.name, sessions=())
     return scene
 
@@ -160,6 +163,8 @@ def showing(scene: Scene, name: str, **more: t.Any) -> Scene:
 def with_options(scene: Scene, stage: str, pair: Pair, *, loaded: bool = True) -> Scene:
     """Return the scene after the options of a stage were written, and loaded."""
     instance = pair.end_of(stage)
+    if not scene.ours(instance):
+        return scene
     seen = scene.seen(instance)
     reads = {**seen.reads, **{option_id(o): o.value for o in scene.options(stage, pair)}}
     return showing(scene, instance.name, reads=reads, loaded=seen.generation if loaded else seen.loaded)

@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run reads of hosts' variables: a host's own components, whatever else stands in them."""
+"""What a run reads of hosts' variables: a host's own components, whatever else stands in them; and its next wave."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.connsec.tls.plugins.module_utils._core._entities import Host
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.plugin_utils._ask import next_wave
 from ansible_collections.connsec.tls.plugins.plugin_utils._fleet import known_hosts
+
+from .scenes import MODEL, ask_for, at_stage, scene_of
 
 INVENTORY = """
 all:
@@ -66,3 +69,14 @@ def test_a_host_that_is_not_in_the_inventory_is_refused_in_one_sentence(tmp_path
 def test_variables_that_contradict_the_model_are_named_with_both_places(tmp_path):
     with pytest.raises(TlsError, match=r"host app4: tls_os in .*hosts.yml:.* is windows, and .* says linux"):
         facts(tmp_path, "app4", [])
+
+
+def test_a_pair_that_waits_for_an_owner_makes_no_wave_unfinished():
+    partner = {"kind": "desktop", "managed": False, "addresses": ["192.0.2.0/28"]}
+    connections = [{"client": "partner", "server": "store.sql"}, {**MODEL["connections"][0], "wave": 2}]
+    components = {**MODEL["components"], "partner": partner}
+    scene = scene_of({**MODEL, "components": components, "connections": connections})
+    waits = next(pair for pair in scene.model.pairs if pair.client.component == "partner")
+    ask = ask_for(scene, "switched")
+    assert next_wave(scene, ask) == {waits.id}, "what is due at our end comes first"
+    assert next_wave(at_stage(scene, "switched", waits), ask) == {pair.id for pair in scene.model.pairs}

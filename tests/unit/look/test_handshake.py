@@ -72,6 +72,18 @@ def test_a_trust_file_that_is_not_there_leaves_the_look_unverified(serve, pki: P
     assert "trust.pem cannot be used: No such file" in seen["reason"]
 
 
+def test_a_pinned_certificate_is_an_end_of_the_chain_and_no_other_is(serve, pki: Pki, tmp_path) -> None:
+    """Of one's own listener the installed chain is known, which has no root in it."""
+    server = serve(over_tls(pki.context()))
+    for file, pinned, verified in (
+        (pki.server.certificate_file, True, True),
+        (pki.server.certificate_file, False, False),
+        (pki.stranger.certificate_file, True, False),
+    ):
+        seen = probe(server, name="server.example", trust=file, pinned=pinned)
+        assert (seen["outcome"], seen["verified"]) == ("tls", verified), seen
+
+
 def test_an_ipv6_server_is_verified(serve, pki: Pki) -> None:
     seen = probe(serve(over_tls(pki.context()), address="::1"), trust=pki.trust, source="::1")
     assert seen["security"] == "verified", seen

@@ -302,3 +302,19 @@ def test_a_look_at_a_host_with_nothing_special_imports_nothing_big() -> None:
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sockets are seen on Linux")
+def test_an_instance_shows_on_which_udp_ports_it_has_a_socket(tmp_path) -> None:
+    pid_file = tmp_path / "me.pid"
+    pid_file.write_text(str(os.getpid()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine, socket.socket() as tcp:
+        mine.bind(("127.0.0.1", 0))
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        ports = [mine.getsockname()[1], tcp.getsockname()[1]]
+        asked = {"process": {"pid_file": str(pid_file)}, "udp": ports}
+        assert see(asked)["udp"] == {str(ports[0]): True, str(ports[1]): False}
+    assert see(asked)["udp"][str(ports[0])] is False
+    pid_file.unlink()
+    assert see(asked)["udp"] is None, "without a process nobody can tell"

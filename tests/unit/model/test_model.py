@@ -226,6 +226,10 @@ MISTAKES = [
         "components.router.hosts: a component that is not ours (managed: false) has addresses and no hosts",
     ),
     (((*FIRST, "secure"), False), "connections[0]: secure: false needs approver"),
+    (
+        (("components", "cfg1"), {"kind": "appliance", "managed": False, "addresses": ["192.0.2.1"]}),
+        "components.cfg1: a component that is not ours cannot be called like the host cfg1: give it another name",
+    ),
     (((*FIRST, "reason"), "x"), "connections[0].reason: it belongs to secure: false, which is not there"),
     (((*FIRST, "drill"), "x"), "connections[0].drill: it belongs to dormant, which is not there"),
     (
@@ -384,7 +388,6 @@ def test_a_system_that_is_only_guessed_gives_way_to_a_declared_one():
 
 
 BLOCKED = [
-    ([((*FIRST, "through"), [{"component": "crm_db", "does": "pass"}])], "it goes through crm_db"),
     (
         [
             ((*FIRST, "secure"), False),
@@ -394,7 +397,6 @@ BLOCKED = [
         ],
         "A decided until 2027-06-30 not to protect it: old",
     ),
-    ([((*LISTENER, "transport"), "udp")], "its listener uses udp"),
     (
         [
             ((*ROUTER, "identities"), ["web"]),
@@ -417,8 +419,20 @@ BLOCKED = [
     ([(("hosts", "urs1"), {"os": "windows"})], "urs1 runs windows"),
     ([(("hosts", "cfg1"), {"os": "aix"})], "cfg1 runs aix"),
     (
-        [((*ROUTER, "managed"), False), ((*ROUTER, "hosts"), DELETE), ((*ROUTER, "addresses"), ["10.0.0.0/8"])],
-        "router is not ours",
+        [((*CONFSERV, "managed"), False), ((*CONFSERV, "hosts"), DELETE), ((*CONFSERV, "addresses"), ["10.0.0.8"])],
+        "confserv is not ours and has no trust_file",
+    ),
+    (
+        [
+            (end, value)
+            for name in (ROUTER, CONFSERV)
+            for end, value in (
+                ((*name, "managed"), False),
+                ((*name, "hosts"), DELETE),
+                ((*name, "addresses"), ["10.0.0.8"]),
+            )
+        ],
+        "neither router nor confserv is ours",
     ),
 ]
 
@@ -479,6 +493,29 @@ def test_a_component_that_is_not_ours_is_dialled_at_its_first_address():
     assert "confserv" not in model.hosts
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("../trust/carrier.pem", "../trust/carrier.pem"),
+        ("../../trust//carrier.pem", "../../trust/carrier.pem"),
+        ("/etc/trust.pem", "/etc/trust.pem"),
+        ("trust/../carrier.pem", None),
+        ("../trust/../carrier.pem", None),
+    ],
+)
+def test_a_trust_file_lies_in_the_inventorys_folder_beside_it_or_anywhere(given, taken):
+    data = changed(
+        ((*CONFSERV, "managed"), False),
+        ((*CONFSERV, "hosts"), DELETE),
+        ((*CONFSERV, "addresses"), ["192.0.2.1"]),
+        ((*CONFSERV, "trust_file"), given),
+    )
+    if taken:
+        assert parse(data).components["confserv"].trust_file == taken
+    else:
+        assert "is not a path that can be taken: no .. in it" in mistakes(data)[0]
+
+
 def test_a_component_known_by_networks_only_must_be_dialled_by_name():
     data = changed(
         ((*CONFSERV, "managed"), False), ((*CONFSERV, "hosts"), DELETE), ((*CONFSERV, "addresses"), ["10.0.0.0/8"])
@@ -486,6 +523,16 @@ def test_a_component_known_by_networks_only_must_be_dialled_by_name():
     assert mistakes(data) == [
         "fleet.yml: connections[0].dial: it is needed, for confserv has only networks as addresses"
     ]
+
+
+def test_a_client_that_no_socket_could_show_is_refused():
+    data = changed(
+        ((*ROUTER, "managed"), False), ((*ROUTER, "hosts"), DELETE), ((*ROUTER, "addresses"), ["desk.example"])
+    )
+    assert mistakes(data)[0] == (
+        "fleet.yml: connections[0].client: router is known by names alone, and sockets show IP addresses:"
+        " give it some, or its networks"
+    )
 
 
 def test_the_only_authority_is_the_default_whatever_it_is_called():
