@@ -12,12 +12,13 @@ from ..module_utils._core._entities import Model
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence
 from ..module_utils._core._scene import Scene
+from ..module_utils._core._soak import DAY
 from ..module_utils._core._stages import MOVES_TO, STAGES, rank
 from ..module_utils._core._survey import BACK, Ask, Survey
 from ..module_utils._core._window import allowed_until
 
-#: Days for which the peers of a clear listener are collected before it is enforced, in seconds (design: 7 days).
-SOAK: t.Final = 7 * 86400
+#: Days for which the peers of a clear listener are collected before it is enforced.
+SOAK: t.Final = 7.0
 #: Seconds for which they are watched in the gate.
 WATCH: t.Final = 5.0
 UNTIL: t.Final = "switched"
@@ -131,8 +132,8 @@ def read_ask(task_vars: Variables, *, goal: str, model: Model, now: float) -> As
         scope=named if named is not None else frozenset(pair.id for pair in model.pairs),
         until=until,
         hosts=allowed_hosts(task_vars),
-        watch=_seconds(task_vars, "tls_watch", WATCH),
-        soak=_seconds(task_vars, "tls_soak", SOAK),
+        watch=_number(task_vars, "tls_watch", WATCH, most=366 * DAY, unit="seconds between 0 and a year"),
+        soak=_number(task_vars, "tls_soak", SOAK, most=366, unit="days between 0 and 366") * DAY,
         window=allowed_until(str(task_vars["tls_window"]), now=now) if task_vars.get("tls_window") else 0.0,
         by_wave=named is None,
         back=stages_back(task_vars.get("tls_take_back")) if goal == "rollback" else BACK,
@@ -180,15 +181,15 @@ def next_wave(scene: Scene, ask: Ask) -> frozenset[str]:
     return ask.scope
 
 
-def _seconds(task_vars: Variables, name: str, default: float) -> float:
+def _number(task_vars: Variables, name: str, default: float, *, most: float, unit: str) -> float:
     value = task_vars.get(name, default)
     try:
-        seconds = float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        seconds = -1.0
-    if not 0 <= seconds <= 366 * 86400:
-        raise TlsError("%s: %r is not a number of seconds between 0 and a year" % (name, value))
-    return seconds
+        number = -1.0
+    if not 0 <= number <= most:
+        raise TlsError("%s: %r is not a number of %s" % (name, value, unit))
+    return number
 
 
 def _flag(value: t.Any, name: str) -> bool:

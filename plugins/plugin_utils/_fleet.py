@@ -22,8 +22,9 @@ from ..module_utils._core._errors import TlsError
 from ..module_utils._core._kind import InstanceKind, Kind, settle
 from ..module_utils._core._model import ModelError
 from ..module_utils._core._names import unix_path
-from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result
+from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result, parse_soak
 from ..module_utils._core._scene import Scene
+from ..module_utils._core._stages import rank
 from ..module_utils._core._wanting import Wishes
 from ._inventory_hosts import declarations, differences
 from ._kinds import load_kind
@@ -161,6 +162,7 @@ class Fleet:
             recorded={name: str(row["stage"]) for name, row in ledger.items()},
             highest={name: str(row.get("highest") or row["stage"]) for name, row in ledger.items()},
             exercised={name: str(row["exercised"]) for name, row in ledger.items() if row.get("exercised")},
+            switched=_switched(ledger),
             adopted=self.wishes.adopted(),
             looked=looked,
             check_mode=check_mode,
@@ -176,6 +178,12 @@ class Fleet:
             probes={name: parse_probe_result(row) for name, row in seen["probes"].items()},
             lost=dict(seen["lost"]),
             hosts={name: parse_host(row) for name, row in seen["hosts"].items()},
+            soaked={
+                name: parse_soak(row, at=float(host["soak"]["at"]))
+                for host in seen["hosts"].values()
+                if "soak" in host
+                for name, row in host["soak"]["listeners"].items()
+            },
         )
 
     def instances(self, pair_ids: t.Collection[str] | None = None) -> list[Instance]:
@@ -186,6 +194,15 @@ class Fleet:
                 found[pair.client.name] = pair.client
                 found[pair.server.name] = pair.server
         return [found[name] for name in sorted(found) if self.model.managed(found[name])]
+
+
+def _switched(ledger: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, float]:
+    """Return since when the ledger has pairs on TLS."""
+    return {
+        name: datetime.datetime.fromisoformat(str(row["since"])).timestamp()
+        for name, row in ledger.items()
+        if rank(str(row["stage"])) >= rank("switched")
+    }
 
 
 #: Renders a value with a host's variables.

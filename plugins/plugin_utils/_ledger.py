@@ -175,7 +175,16 @@ def _row(old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any], *, at: s
     highest = new["stage"] if back or old is None else furthest([str(old.get("highest", "plain")), new["stage"]])
     exercised = None if back else (old or {}).get("exercised") or (at if new.get("exercised") else None)
     kept = {field: value for field, value in new.items() if field not in ("observation", "exercised")}
-    return {**kept, "since": since, "highest": highest, **({"exercised": exercised} if exercised else {})}
+    row = {**kept, "since": since, "highest": highest, **({"exercised": exercised} if exercised else {})}
+    return {**row, "waits_since": waits_since(old, new, at=at)}
+
+
+def waits_since(old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any], *, at: str) -> str | None:
+    """Return since when a pair waits for what it waits for now; None if it does not wait."""
+    if new["status"] != "waiting":
+        return None
+    same = old is not None and _essence(old) == _essence(new)
+    return (old or {}).get("waits_since") or at if same else at
 
 
 def _differs(old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any]) -> bool:

@@ -22,7 +22,7 @@ from ..module_utils._core._stages import MOVES_TO, examine, rank, reached, steps
 from ..module_utils._core._strangers import listener_id, strangers
 from ..module_utils._core._survey import Survey, View
 from ._folder import Batch, Folder
-from ._ledger import Ledger
+from ._ledger import Ledger, waits_since
 from ._page import render
 from ._relay import Json, Progress, evidence_from_json, evidence_to_json, observation_of
 from ._rounds import Standing
@@ -98,6 +98,7 @@ class Outcome:
         else:
             status, why = self._status(view)
         shown = [*evidence] if why is None or why in evidence else [*evidence, why]
+        now = {"stage": stage, "status": status, "evidence": [evidence_to_json(item) for item in shown]}
         return {
             "id": pair.id,
             "client": pair.client.name,
@@ -112,11 +113,10 @@ class Outcome:
             "transport": pair.listener.transport,
             "wave": pair.wave,
             "category": categorize(scene.model, pair).to_json(),
-            "stage": stage,
-            "status": status,
-            "evidence": [evidence_to_json(item) for item in shown],
+            **now,
             "todo": (why.todo or None) if why else None,
             "since": (recorded or {}).get("since"),
+            "waits_since": waits_since(recorded, now, at=_iso(self._now)),
             "expires": self._expiry(pair),
             "unprotected": _unprotected(pair, today=self._today),
             "dormant": self._dormant(pair),
@@ -323,6 +323,7 @@ def finding(instance: str, evidence: Evidence, *, status: str = "failed") -> Jso
         "expected": evidence.expected,
         "seen": evidence.seen,
         "todo": evidence.todo or None,
+        "since": None,
     }
 
 
@@ -338,7 +339,8 @@ def _findings_of(rows: t.Iterable[Json]) -> list[Json]:
         if row["status"] != "done" and row["evidence"] and not row["unprotected"]:
             why = row["evidence"][-1]
             seen = {name: why[name] for name in ("gate", "expected", "seen")}
-            found.append({"pair": row["id"], "instance": None, "status": row["status"], **seen, "todo": row["todo"]})
+            told = {"pair": row["id"], "instance": None, "status": row["status"], **seen, "todo": row["todo"]}
+            found.append({**told, "since": row["waits_since"]})
     return found
 
 

@@ -21,6 +21,7 @@ from ..module_utils._core._material import identity_target
 from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content
 from ..module_utils._core._scene import Scene, Wanted
+from ..module_utils._core._soak import listeners_by_host, servers_of
 from ..module_utils._core._stages import rank
 from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import silent_servers
@@ -147,6 +148,9 @@ def _first_look(fleet: Fleet, observed: t.Collection[str], ask: Ask, *, goal: st
         plan.see(*pair.ends)
         if verifying and stage != "enforced":
             plan.watch(pair.server, pair.listener.name)
+    if ask.soak and goal != "rollback" and rank(ask.until) > rank("switched"):
+        for server in servers_of(fleet.model, observed):
+            plan.collected(server)
     if goal == "rollback":
         for instance, steps in reversals(scene, ask).items():
             plan.try_back(instance, steps)
@@ -191,7 +195,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     shown = {
         "pki": told(pki) if pki else "",
         **_birth_facts(scene, births),
-        **_material_facts(fleet, scene, work, check_mode=check_mode),
+        **_material_facts(fleet, scene, work, check_mode=check_mode, soak=_soak_due(scene, ask, seen, goal=goal)),
         "rounds": len(work.rounds),
         "step_hosts": _step_hosts(scene, work),
         "result_hosts": "tls_none" if goal == "plan" else ["localhost"],
@@ -315,8 +319,21 @@ def _birth_facts(scene: Scene, births: t.Mapping[str, list[Json]]) -> Json:
     return {"births": parts(asked), "birth_hosts": [*sorted(births), "localhost"] if births else "tls_none"}
 
 
-def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool) -> Json:
-    """Return, per host, the material and the environment to install, and what to look at in the same round trip."""
+def _soak_due(scene: Scene, ask: Ask, seen: Json, *, goal: str) -> dict[str, Json]:
+    """Return the hosts whose collector is not there, or watches other listeners than it should, with what it gets."""
+    asked = {host: row["soak"]["configured"] for host, row in seen["hosts"].items() if "soak" in row}
+    if goal != "rollout" or not asked:
+        return {}
+    wanted = listeners_by_host(scene)
+    return {
+        host: {"directory": scene.directories[host], "listeners": wanted[host]}
+        for host, configured in sorted(asked.items())
+        if (ask.hosts is None or host in ask.hosts) and configured != wanted.get(host, configured)
+    }
+
+
+def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool, soak: t.Mapping[str, Json]) -> Json:
+    """Return, per host, what to install: material, environment and collector; and what to look at in between."""
     look = LookPlan(scene, token="material")
     for name in (name for names in plan.material.values() for name in names):
         look.see(Instance.parse(name))
@@ -337,11 +354,12 @@ def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool)
     environment = {
         host: [_environment(scene, Instance.parse(name)) for name in names] for host, names in plan.environment.items()
     }
-    hosts = sorted({*material, *environment})
+    hosts = sorted({*material, *environment, *soak})
     again = LookPlan(scene, token="environment")
     again.see(*(Instance.parse(name) for names in plan.environment.values() for name in names))
     return {
         "material": parts(material),
+        "soak": parts(soak),
         "environment": parts(environment),
         "environment_look": parts({} if check_mode else again.requests()),
         "material_hosts": [*hosts, "localhost"] if hosts else "tls_none",

@@ -270,6 +270,8 @@ def _take(seen: Json, host: str, observation: Json, asked: t.Sequence[float] | N
     seen["probes"].update(observation.get("probes") or {})
     seen["watch"].update((observation.get("watch") or {}).get("listeners") or {})
     seen["hosts"][host] = {name: observation.get(name) or [] for name in ("addresses", "probe_ports")}
+    if "soak" in observation:
+        seen["hosts"][host]["soak"] = observation["soak"]
     if asked and "clock" in observation:
         seen["hosts"][host]["clock_off"] = clock_off(float(observation["clock"]), *asked)
 

@@ -276,19 +276,20 @@ def outcome_lines(report: Json) -> list[str]:
     lines += _datagram_lines(row["listener"] for row in rows if row["transport"] == "udp")
     findings = report["findings"]
     gravest = sorted(findings, key=lambda row: _GRAVEST.index(row["status"]))[:MOST_ROWS]
-    return [*lines, *_finding_lines(gravest), *_rest(findings, 0), ""]
+    return [*lines, *_finding_lines(gravest, dated=report["run"]["goal"] == "report"), *_rest(findings, 0), ""]
 
 
-def _finding_lines(findings: t.Sequence[Json]) -> list[str]:
-    """Return what was found of whom; those of whom the same was found share the words for it."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+def _finding_lines(findings: t.Sequence[Json], *, dated: bool = False) -> list[str]:
+    """Return what was found of whom, perhaps since when; those of whom the same was found share the words for it."""
+    groups: dict[tuple[str, str, str], list[tuple[str, str | None]]] = {}
     for found in findings:
         gate = "    gate %s: expected %s; seen: %s" % (found["gate"], found["expected"], found["seen"])
         todo = "    to do: %s" % found["todo"] if found["todo"] else ""
-        groups.setdefault((found["status"].upper(), gate, todo), []).append(found["pair"] or found["instance"])
+        since = found["since"] if dated else None
+        groups.setdefault((found["status"].upper(), gate, todo), []).append((found["pair"] or found["instance"], since))
     lines = []
     for (status, gate, todo), names in groups.items():
-        lines += ["%s %s" % (status, name) for name in names]
+        lines += ["%s %s%s" % (status, name, ", since %s" % since if since else "") for name, since in names]
         lines += [gate, *([todo] if todo else [])]
     return lines
 

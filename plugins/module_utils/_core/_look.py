@@ -42,6 +42,7 @@ class LookPlan:
         self._fronts: dict[str, dict[str, Pair]] = {}
         self._watched: dict[str, list[tuple[Instance, str]]] = {}
         self._settling: dict[str, dict[str, tuple[Pair, Instance]]] = {}
+        self._collected: set[str] = set()
         self._back: dict[str, list[str]] = {}
 
     def see(self, *instances: Instance) -> None:
@@ -77,6 +78,10 @@ class LookPlan:
             return
         self._watched.setdefault(server.host, []).append((server, listener))
 
+    def collected(self, server: Instance) -> None:
+        """Read what was collected of the listeners of a server's host between runs."""
+        self._collected.add(server.host)
+
     def settle(self, pair: Pair) -> None:
         """Wait for the pair's TLS session, and the end of its clear ones, where its sockets or its server can show it.
 
@@ -102,7 +107,7 @@ class LookPlan:
     @property
     def hosts(self) -> list[str]:
         """The hosts that have something to look at, without those that are lost."""
-        found = {*self._instances, *self._probes, *self._fronts, *self._watched, *self._settling}
+        found = {*self._instances, *self._probes, *self._fronts, *self._watched, *self._settling, *self._collected}
         return sorted(found - set(self._scene.lost))
 
     def requests(self, *, watch: float = 0.0, settle: float = 0.0) -> dict[str, Request]:
@@ -128,6 +133,8 @@ class LookPlan:
         settling = [row for _name, row in sorted(self._settling.get(host, {}).items())]
         if settling:
             request["settle"] = [self._settled(pair, end, settle) for pair, end in settling]
+        if host in self._collected:
+            request["soak"] = True
         if host in self._watched:
             rows = [self._listener(server, name) for server, name in self._watched[host]]
             request["watch"] = {"seconds": watch, "interval": SAMPLE, "listeners": rows}

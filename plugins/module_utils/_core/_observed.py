@@ -219,6 +219,35 @@ class SeenWatch:
     unreadable: str = ""
 
 
+@dataclass(frozen=True)
+class SoakedPeer:
+    """An address that was seen on a clear listener between runs; moments in seconds since 1970."""
+
+    first: float
+    last: float
+    count: int
+
+
+@dataclass(frozen=True)
+class SeenSoak:
+    """What was collected of a listener between runs.
+
+    Attributes:
+        at: the host's clock when it was read.
+        intervals: when it was watched, each from and to.
+        peers: who used it, by address.
+    """
+
+    at: float = 0.0
+    intervals: tuple[tuple[float, float], ...] = ()
+    peers: t.Mapping[str, SoakedPeer] = field(default_factory=dict)
+
+    @property
+    def watched(self) -> float:
+        """The seconds for which it was watched."""
+        return sum(last - first for first, last in self.intervals)
+
+
 #: What is known of an instance at which nobody looked.
 UNSEEN: t.Final = SeenInstance()
 NOT_DIALLED: t.Final = SeenProbe()
@@ -314,6 +343,16 @@ def parse_watch(data: Json) -> SeenWatch:
         events=coverage.get("events") is not False,
         unreadable=str(data.get("unreadable") or ""),
     )
+
+
+def parse_soak(data: Json, *, at: float) -> SeenSoak:
+    """Return what was collected of a listener, as its host keeps it; ``at`` is the host's clock."""
+    peers = {
+        str(address): SoakedPeer(float(row["first"]), float(row["last"]), int(row["count"]))
+        for address, row in (data.get("peers") or {}).items()
+    }
+    intervals = tuple((float(first), float(last)) for first, last in data.get("intervals") or ())
+    return SeenSoak(at, intervals, peers)
 
 
 def _sockets(standing: t.Iterable[Json], watched: t.Sequence[Json]) -> tuple[Socket, ...]:

@@ -14,7 +14,7 @@ from ._flows import Flow, flows_of
 from ._kind import InstanceKind, KindError, Option, expand
 from ._limits import Agreement
 from ._names import in_network, is_ip_address
-from ._observed import NOT_DIALLED, UNSEEN, SeenHost, SeenInstance, SeenProbe
+from ._observed import NOT_DIALLED, UNSEEN, SeenHost, SeenInstance, SeenProbe, SeenSoak
 from ._requesting import Awaited
 from ._terms import Known, agreement, common, known_by, offer
 
@@ -67,6 +67,8 @@ class Scene:
         highest: the furthest stage of each pair that the ledger has and nobody went back from.
         exercised: when a TLS session of a dormant pair was seen first, by pair, as the ledger has it.
         adopted: by instance, where key and certificate lie that were there before us, under the words of options.
+        switched: since when the ledger has a pair on TLS, in seconds since 1970.
+        soaked: what was collected of listeners between runs, by listener id.
         looked: whether anybody looks in this run; without, the ledger is all that is known.
         check_mode: whether nothing is to be changed, so that gates have nothing to look at.
     """
@@ -84,6 +86,8 @@ class Scene:
     highest: t.Mapping[str, str] = field(default_factory=dict)
     exercised: t.Mapping[str, str] = field(default_factory=dict)
     adopted: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
+    switched: t.Mapping[str, float] = field(default_factory=dict)
+    soaked: t.Mapping[str, SeenSoak] = field(default_factory=dict)
     looked: bool = True
     check_mode: bool = False
 

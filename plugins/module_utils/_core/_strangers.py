@@ -68,7 +68,7 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
     for peer in peers:
         if peer.state == "TIME_WAIT" and not peer.new:
             continue
-        known = sorted({who for pair in pairs for who in _who_may_be_at(scene, pair, peer.address)})
+        known = sorted({who for pair in pairs for who in who_may_be_at(scene, pair, peer.address)})
         if not known:
             return _in_the_clear(listener, "%s, which no enumerated client has" % peer.address, "stranger")
         if shape == "second_listener":
@@ -82,7 +82,7 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
     return None
 
 
-def _who_may_be_at(scene: Scene, pair: Pair, address: str) -> t.Iterator[str]:
+def who_may_be_at(scene: Scene, pair: Pair, address: str) -> t.Iterator[str]:
     """Yield the pair's client if it may have an address, and what may have passed its session on from there.
 
     What every host calls itself by counts on the server's alone.

@@ -13,6 +13,7 @@ from ._entities import Instance, Model, Pair
 from ._evidence import Evidence, fails
 from ._holding import material_fault
 from ._scene import Scene, setting
+from ._soak import why_not_soaked
 from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of, waits_to_present, wrong_clock
 
 #: The stages of steps, in the order in which they go back.
@@ -168,12 +169,10 @@ class Survey:
 
     def _why_open(self, pair: Pair) -> Evidence | None:
         """Return what is not known of those that use the listener in the clear; None if all is."""
-        ask, expected = self.ask, "%s may be closed to plaintext" % pair.server.name
-        if ask.soak > ask.watch:
-            known = "tls_soak is %d s and tls_watch %d s" % (ask.soak, ask.watch)
-            seen = known + "; collecting between runs is not built yet"
-            todo = "run again with -e tls_soak=0, if watching for tls_watch seconds will do"
-            return fails("enforced", expected, seen, "held", todo=todo)
+        ask = self.ask
+        soak = why_not_soaked(self.scene, pair, ask.soak) if ask.soak else None
+        if soak is not None:
+            return soak
         others = self.scene.model.pairs_of_listener(pair.server.name, pair.listener.name)
         # one that is not switched yet may show a session in this very run, and is asked before the step
         return next(

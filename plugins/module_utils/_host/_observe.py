@@ -19,7 +19,7 @@ from ._sight import Asked, Json, RequestRefused, Sight
 #: A request never makes a host watch for longer than this.
 _WATCH_LIMIT: t.Final = 3600.0
 #: What a request may ask for.
-_KEYS: t.Final = ("directory", "instances", "probes", "watch", "settle", "token")
+_KEYS: t.Final = ("directory", "instances", "probes", "watch", "settle", "soak", "token")
 
 
 def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> Json:
@@ -29,8 +29,8 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
     own is taken for one of theirs.
 
     Args:
-        request: ``directory``, ``instances``, ``probes``, ``watch``, ``settle`` and ``token``, each of them optional;
-            described in ``docs/looking.md``.
+        request: ``directory``, ``instances``, ``probes``, ``watch``, ``settle``, ``soak`` and ``token``, each of them
+            optional; described in ``docs/looking.md``.
         stranger: certificate and key of an authority that nobody trusts, for the probes that ask for it.
 
     Raises:
@@ -69,6 +69,10 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
 
         seen["probes"] = look(probes)
         seen["source_ports"] = sorted({port for one in seen["probes"].values() for port in one["source_ports"]})
+    if request.get("soak"):
+        from ._soak import collected
+
+        seen["soak"] = collected(str(request.get("directory") or "/etc/connsec"))
     if "token" in request:
         seen["token"] = request["token"]
     return seen

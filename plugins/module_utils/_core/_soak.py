@@ -1,0 +1,103 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who used a clear listener between runs, and for how long somebody watched it; private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ._entities import Instance, Model, Pair
+from ._evidence import Evidence, fails
+from ._observed import SeenSoak
+from ._scene import Scene
+from ._strangers import listener_id, who_may_be_at
+
+DAY: t.Final = 86400.0
+#: Clocks of hosts may differ by as much, in seconds.
+_SKEW: t.Final = 300.0
+
+
+def listeners_by_host(scene: Scene) -> dict[str, list[dict[str, t.Any]]]:
+    """Return the listeners that the collector of each host is to watch: those of pairs that nobody blocks."""
+    servers = {(pair.server, pair.listener) for pair in scene.model.pairs if not pair.blocked}
+    servers = {row for row in servers if scene.model.managed(row[0])}
+    found: dict[str, list[dict[str, t.Any]]] = {}
+    for server, listener in servers:
+        addresses = sorted(scene.addresses_of(server.host))
+        row = {"id": listener_id(server, listener.name), "addresses": addresses, "port": listener.port}
+        found.setdefault(server.host, []).append(row)
+    return {host: sorted(rows, key=lambda row: str(row["id"])) for host, rows in found.items()}
+
+
+def servers_of(model: Model, pair_ids: t.Collection[str]) -> list[Instance]:
+    """Return the servers of these pairs, each host once."""
+    found = {
+        pair.server.host: pair.server for pair in model.pairs if pair.id in pair_ids and model.managed(pair.server)
+    }
+    return [found[host] for host in sorted(found)]
+
+
+def why_not_soaked(scene: Scene, pair: Pair, seconds: float) -> Evidence | None:
+    """Return why what was collected of a pair's listener does not allow to close it; None if it does.
+
+    Args:
+        scene: what is known.
+        pair: the pair.
+        seconds: for how long its peers have to be known (``tls_soak``).
+    """
+    if not scene.model.managed(pair.server):
+        return None  # who uses it is known to its owner
+    listener = listener_id(pair.server, pair.listener.name)
+    seen = scene.soaked.get(listener, SeenSoak())
+    who = _who_used_it(scene, pair, seen, seconds)
+    if who is not None:
+        return who
+    if seen.watched >= seconds:
+        return None
+    expected = "the peers of %s were collected for %s" % (listener, _days(seconds))
+    todo = "have a timer run the collector on %s (docs/task_soak.md), and run again" % pair.server.host
+    if seen.intervals:
+        todo = "run again when that is full, or with -e tls_soak=0, if watching for tls_watch seconds will do"
+    return fails("enforced", expected, coverage(seen), "held", todo=todo)
+
+
+def coverage(seen: SeenSoak) -> str:
+    """Return in words for how long a listener was watched, and where that has gaps."""
+    if not seen.intervals:
+        return "nobody has collected them so far"
+    first, last = seen.intervals[0][0], seen.intervals[-1][1]
+    words = "they were for %s since %s, last at %s" % (_days(seen.watched), _moment(first), _moment(last))
+    gaps = [after[0] - before[1] for before, after in zip(seen.intervals, seen.intervals[1:])]
+    return words + ("; nobody watched %d times, for up to %s" % (len(gaps), _days(max(gaps))) if gaps else "")
+
+
+def _who_used_it(scene: Scene, pair: Pair, seen: SeenSoak, seconds: float) -> Evidence | None:
+    """Return the stranger, or the client that went on in the clear after it was switched, that was collected last."""
+    listener = listener_id(pair.server, pair.listener.name)
+    pairs = scene.model.pairs_of_listener(pair.server.name, pair.listener.name)
+    for address, peer in sorted(seen.peers.items(), key=lambda row: -row[1].last):
+        if peer.last < seen.at - seconds:
+            break
+        known = [each for each in pairs if any(who_may_be_at(scene, each, address))]
+        expected = "nobody uses %s in the clear" % listener
+        often = "seen %d times, last at %s" % (peer.count, _moment(peer.last))
+        if not known:
+            who = "%s, which no enumerated client has, was %s" % (address, often)
+            return fails("enforced", expected, who, "stranger")
+        late = [each for each in known if peer.last > scene.switched.get(each.id, peer.last) + _SKEW]
+        if late and len(late) == len(known) and scene.shape(pair) == "second_listener":
+            who = "%s, a clear session of %s after it was switched, was %s" % (address, late[0].client.name, often)
+            return fails("enforced", expected, who, "leftover")
+    return None
+
+
+def _days(seconds: float) -> str:
+    if seconds < 2 * 3600:
+        return "%d minutes" % (seconds // 60)
+    return "%.1f hours" % (seconds / 3600) if seconds < DAY else "%.1f days" % (seconds / DAY)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

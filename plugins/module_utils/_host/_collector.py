@@ -1,0 +1,176 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Collect who uses clear listeners, between two runs: a program of its own, with nothing but the standard library.
+
+It lies in a folder with ``collect.json``, which names the listeners, and keeps what it saw in ``collected.json``: peers
+by address, each with its first and last time and a count, and the intervals in which it watched. A timer starts it
+every minute; two of it never watch at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+import time
+import typing as t
+
+VERSION: t.Final = 1
+CONFIGURATION: t.Final = "collect.json"
+COLLECTED: t.Final = "collected.json"
+#: Intervals with less than this between them count as one: a timer needs its moment to start the next one.
+GAP: t.Final = 90.0
+#: What is older than this many seconds is forgotten, and so are addresses above a number: nobody fills the disk.
+KEPT: t.Final = 400 * 86400
+MOST_PEERS: t.Final = 10_000
+MOST_INTERVALS: t.Final = 10_000
+
+_LISTENS = b"0A"
+_WILDCARDS: t.Final = ("0.0.0.0", "::")
+
+Json = t.Dict[str, t.Any]
+End = t.Tuple[str, int]
+
+
+def address_of(digits: bytes) -> str:
+    """Return an address of ``/proc/net/tcp``, whose words are in the order of this machine."""
+    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    packed = struct.pack("=%dI" % len(words), *words)
+    if len(packed) == 16 and packed.startswith(b"\0" * 10 + b"\xff\xff"):
+        packed = packed[12:]
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def connections(ports: t.Collection[int]) -> list[tuple[End, End]]:
+    """Return the connections whose own end is on one of these ports, as (own end, peer)."""
+    wanted = frozenset(b"%04X" % port for port in ports)
+    found = []
+    for name in ("tcp", "tcp6"):
+        try:
+            with open("/proc/net/" + name, "rb") as file:
+                lines = file.read().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split(None, 4)
+            if len(fields) > 3 and fields[1][-4:] in wanted and fields[3] != _LISTENS:
+                own, peer = ((address_of(end[:-5]), int(end[-4:], 16)) for end in fields[1:3])
+                found.append((own, peer))
+    return found
+
+
+def first_probe_port() -> int:
+    """Return the first port that our own looks are made from: above those that Linux gives to programs."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+            return int(file.read().split()[1]) + 1
+    except (OSError, ValueError, IndexError):
+        return 65536
+
+
+def peers_of(listener: t.Mapping[str, t.Any], rows: t.Iterable[tuple[End, End]], ours: int) -> set[End]:
+    """Return who is connected to a listener, without our own looks."""
+    addresses = set(listener.get("addresses") or ())
+    return {
+        peer
+        for own, peer in rows
+        if own[1] == listener["port"] and (not addresses or own[0] in addresses) and peer[1] < ours
+    }
+
+
+def add(seen: Json, address: str, now: float) -> None:
+    """Count a connection of an address."""
+    peer = seen["peers"].setdefault(address, {"first": now, "last": now, "count": 0})
+    peer["last"] = now
+    peer["count"] += 1
+
+
+def watched(seen: Json, begun: float, ended: float) -> None:
+    """Note an interval in which a listener was watched; one that follows the last without a gap lengthens it."""
+    intervals = seen["intervals"]
+    if intervals and 0 <= begun - intervals[-1][1] <= GAP:
+        intervals[-1][1] = ended
+    else:
+        intervals.append([begun, ended])
+
+
+def trimmed(seen: Json, now: float) -> Json:
+    """Return what is kept of a listener: nothing too old, and not more than somebody can read."""
+    peers = sorted(seen["peers"].items(), key=lambda row: -row[1]["last"])[:MOST_PEERS]
+    return {
+        "peers": {address: row for address, row in peers if row["last"] > now - KEPT},
+        "intervals": [row for row in seen["intervals"] if row[1] > now - KEPT][-MOST_INTERVALS:],
+    }
+
+
+def read(path: str) -> Json:
+    """Return a JSON file; nothing where there is none, or none that can be read."""
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def collect(folder: str, *, seconds: float, interval: float) -> Json:
+    """Watch the listeners for some seconds and return all that was collected so far; it is on the disk then."""
+    listeners = read(os.path.join(folder, CONFIGURATION)).get("listeners") or []
+    path = os.path.join(folder, COLLECTED)
+    before = read(path).get("listeners") or {}
+    found: Json = {each["id"]: before.get(each["id"]) or {"peers": {}, "intervals": []} for each in listeners}
+    ports, ours = {each["port"] for each in listeners}, first_probe_port()
+    known: dict[str, set[End]] = {each["id"]: set() for each in listeners}
+    begun = time.time()
+    until = time.monotonic() + seconds
+    while True:
+        rows = connections(ports)
+        for each in listeners:
+            peers = peers_of(each, rows, ours)
+            for address, _port in peers - known[each["id"]]:
+                add(found[each["id"]], address, time.time())
+            known[each["id"]] = peers
+        if time.monotonic() >= until:
+            break
+        time.sleep(min(interval, max(0.0, until - time.monotonic())))
+    now = time.time()
+    for each in listeners:
+        watched(found[each["id"]], begun, now)
+    result = {"version": VERSION, "listeners": {name: trimmed(seen, now) for name, seen in found.items()}}
+    write(path, result)
+    return result
+
+
+def write(path: str, value: Json) -> None:
+    """Write a file whole or not at all."""
+    temporary = "%s.%d" % (path, os.getpid())
+    with open(temporary, "w") as file:
+        json.dump(value, file, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Collect once, unless another one does."""
+    parser = argparse.ArgumentParser(description="Collect who uses the clear listeners that collect.json names.")
+    parser.add_argument("--seconds", type=float, default=55.0, help="for how long to watch (55)")
+    parser.add_argument("--interval", type=float, default=0.5, help="seconds between two samples (0.5)")
+    asked = parser.parse_args(arguments)
+    folder = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(folder, "collect.lock"), "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return 0  # the one before is not through
+        collect(folder, seconds=asked.seconds, interval=asked.interval)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
