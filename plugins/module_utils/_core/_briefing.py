@@ -115,7 +115,7 @@ def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
         if scene.shape(pair) != "second_listener":
             wanted[address, listener.port] = True, insist
             continue
-        answers = {"clear": scene.clear(pair).outcome == "clear", "tls": scene.tls(pair).outcome == "tls"}
+        answers = {"clear": scene.clear(pair).outcome == "clear", "tls": scene.tls(pair).is_tls}
         if moved and step.stage == "permit":
             answers["tls"] = not step.reverse
         if moved and step.stage == "enforce":

@@ -28,6 +28,7 @@ class Socket:
         now: whether it was there at the last moment of the look.
         new: whether it came up while somebody watched.
         lasted: seconds for which it was seen by somebody who watched; None if nobody did.
+        ago: seconds since it was seen first by somebody who watched; None if nobody did.
     """
 
     local: str
@@ -37,6 +38,7 @@ class Socket:
     now: bool = True
     new: bool = False
     lasted: float | None = None
+    ago: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -188,6 +190,11 @@ class SeenProbe:
     demanded: bool | None = None
     foreign: str = ""
     old_protocols: t.Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken there, be it only with those who present a certificate, which this look did not."""
+        return self.outcome == "tls" or self.kind == "certificate_required"
 
 
 @dataclass(frozen=True)
@@ -358,13 +365,13 @@ def parse_soak(data: Json, *, at: float) -> SeenSoak:
 def _sockets(standing: t.Iterable[Json], watched: t.Sequence[Json]) -> tuple[Socket, ...]:
     """Return the sockets of the last moment with what a watch before it knows of them, and what else it saw."""
     known = {(row.get("local"), row.get("peer")): row for row in watched}
-    fresh = {"new": True, "lasted": 0.0} if watched else {}
+    fresh = {"new": True, "lasted": 0.0, "ago": 0.0} if watched else {}
     rows = [{**row, **_age(known.get((row.get("local"), row.get("peer")), fresh))} for row in standing]
     return tuple(_socket(row) for row in (*rows, *watched))
 
 
 def _age(row: Json) -> Json:
-    return {name: row[name] for name in ("new", "lasted") if name in row}
+    return {name: row[name] for name in ("new", "lasted", "ago") if name in row}
 
 
 def _socket(row: Json) -> Socket:
@@ -376,6 +383,7 @@ def _socket(row: Json) -> Socket:
         now=bool(row.get("now", True)),
         new=bool(row.get("new", False)),
         lasted=row.get("lasted"),
+        ago=row.get("ago"),
     )
 
 

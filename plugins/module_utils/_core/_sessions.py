@@ -21,6 +21,9 @@ from ._names import is_ip_address
 from ._observed import Session, Socket, address_of, end_of, port_of
 from ._scene import Scene
 
+#: Seconds in which a client that has read its new options gets all of its connections over.
+SWITCHING: t.Final = 0.6
+
 
 @dataclass(frozen=True)
 class Sessions:
@@ -33,7 +36,7 @@ class Sessions:
         mutual: whether the server says of one of them that its client presented a certificate.
         held: whether one of them stands now.
         dials: whether the client was seen dialling the TLS listener, whatever came of it.
-        stays_clear: whether it was seen dialling the clear one while somebody looked.
+        stays_clear: whether it was seen dialling the clear one while somebody looked, and not merely before the other.
     """
 
     clear: tuple[str, ...] = ()
@@ -107,8 +110,18 @@ def _by_port(scene: Scene, pair: Pair) -> Sessions:
         mutual=mutual,
         held=any(local in standing for local in tls),
         dials=any(socket.is_open or socket.new for socket in dialled),
-        stays_clear=any(socket.new for socket in clear),
+        stays_clear=_stays_clear(clear, dialled),
     )
+
+
+def _stays_clear(clear: t.Iterable[Socket], dialled: t.Iterable[Socket]) -> bool:
+    """Return whether the clear listener was dialled anew, and not merely before the client had read its new options.
+
+    One whose handshakes fail dials both in turn; one that works dials the clear listener until it dials the other.
+    """
+    over = max((socket.ago for socket in dialled if socket.new and socket.ago is not None), default=None)
+    anew = [socket for socket in clear if socket.new]
+    return any(over is None or socket.ago is None or socket.ago < over - SWITCHING for socket in anew)
 
 
 def _by_list(scene: Scene, pair: Pair) -> Sessions:

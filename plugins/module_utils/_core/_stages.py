@@ -142,7 +142,7 @@ def _plain(scene: Scene, pair: Pair) -> Evidence:
         return fails("reach", expected, "nobody looked from %s" % scene.vantage(pair).host, "unseen")
     if clear.outcome == "clear":
         return holds("plain", expected, "answers in the clear", security="clear")
-    if tls.outcome == "tls":
+    if tls.is_tls:
         return holds("plain", expected, "answers over TLS", security=tls.security)
     if is_asleep(scene, pair):
         return holds("plain", expected, ASLEEP)

@@ -73,13 +73,21 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
             return _in_the_clear(listener, "%s, which no enumerated client has" % peer.address, "stranger")
         if shape == "second_listener":
             who = "%s, a clear session of %s" % (peer.address, " or ".join(known))
-            return _in_the_clear(listener, who, "leftover")
+            return _in_the_clear(listener, who, "leftover", todo=_ask_its_owner(scene, pairs, peer.address))
     if shape == "same_port":  # before a flip its own clients are in the clear, and move with it
         for pair in pairs:
             clear = sessions_of(scene, pair).clear
             if clear:
                 return _in_the_clear(listener, "%s, a clear session of %s" % (clear[0], pair.client.name), "leftover")
     return None
+
+
+def _ask_its_owner(scene: Scene, pairs: t.Iterable[Pair], address: str) -> str:
+    """Return whom to ask, where a client that is not ours may be at an address: nobody of us can end its sessions."""
+    for client in (pair.client for pair in pairs):
+        if not scene.ours(client) and scene.whereabouts(client)(address):
+            return "ask %s to have %s move to TLS; then run again" % (scene.model.owner_of(client), client.component)
+    return ""
 
 
 def who_may_be_at(scene: Scene, pair: Pair, address: str) -> t.Iterator[str]:
@@ -99,5 +107,5 @@ def _is_loopback(address: str) -> bool:
     return is_ip_address(address) and ipaddress.ip_address(address).is_loopback
 
 
-def _in_the_clear(listener: str, who: str, fault: Fault) -> Hold:
-    return waiting("enforced", "nobody uses %s in the clear" % listener, who, fault=fault)
+def _in_the_clear(listener: str, who: str, fault: Fault, *, todo: str = "") -> Hold:
+    return waiting("enforced", "nobody uses %s in the clear" % listener, who, fault=fault, todo=todo)

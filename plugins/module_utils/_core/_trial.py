@@ -17,7 +17,7 @@ from ._entities import Pair
 from ._evidence import Evidence, fails
 from ._hold import Hold, refuted
 from ._scene import Scene, setting
-from ._sessions import presented_by, sessions_of
+from ._sessions import Sessions, presented_by, presented_perhaps, sessions_of
 from ._stages import GATES, MOVES_TO, lost_host, unreachable
 from ._steps import Round, Step
 
@@ -79,9 +79,7 @@ def _flipped_unseen(scene: Scene, started: t.Sequence[Step]) -> bool:
     """Return whether the server's host was lost in a flip, and its listener speaks TLS: its clients stay with it."""
     servers = [step for step in started if step.stage == "enforce"]
     pairs = [scene.model.pair(name) for step in servers for name in step.pairs]
-    return any(step.instance.host in scene.lost for step in servers) and any(
-        scene.tls(pair).outcome == "tls" for pair in pairs
-    )
+    return any(step.instance.host in scene.lost for step in servers) and any(scene.tls(pair).is_tls for pair in pairs)
 
 
 class Trial:
@@ -204,14 +202,36 @@ class Trial:
         before, after = sessions_of(self._before, pair), sessions_of(self._scene, pair)
         held = bool(before.clear) or before.held
         listed = self._scene.seen(pair.server).keeps_ended
-        known = {session.peer for session in presented_by(self._before, pair)}
-        fresh = {session.peer for session in presented_by(self._scene, pair)} - known
-        if after.tls or fresh or not (held or after.stays_clear or (after.dials and listed)):
+        if (
+            after.tls
+            or self._is_listed_anew(pair, after)
+            or not (held or after.stays_clear or (after.dials and listed))
+        ):
             return None
         seen = "no session comes up: it does not accept %s, or is not accepted" % pair.server.name
         todo = "see which CA list %s reads, and its log" % pair.client.name
         expected = "a TLS session of %s" % pair.client.name
         return fails("switched", expected, seen, "no_session", todo=todo, security="tls_unverified")
+
+    def _is_listed_anew(self, pair: Pair, after: Sessions) -> bool:
+        """Return whether a TLS session of the client is listed that was not before the step.
+
+        What passes sessions on hides whose each is, and which member has it: there a new one may be the client's, if it
+        was seen dialling, and nothing but TLS.
+        """
+        if len(self._scene.origins(pair)) == 1:
+            known = {session.peer for session in presented_by(self._before, pair)}
+            return any(session.peer not in known for session in presented_by(self._scene, pair))
+        if after.stays_clear or not after.dials:
+            return False
+        members = [
+            each
+            for each in self._scene.model.pairs_of_client(pair.client.name)
+            if (each.server.component, each.listener) == (pair.server.component, pair.listener)
+        ]
+        known = {session.peer for each in members for session in presented_perhaps(self._before, each)}
+        now = (session.peer for each in members for session in presented_perhaps(self._scene, each))
+        return any(peer not in known for peer in now)
 
     def _silenced(self) -> Evidence | None:
         """Return that a clear port which answered before the step does not answer after it, if that is so."""
@@ -231,8 +251,8 @@ def _is_silent(scene: Scene, pair: Pair) -> bool:
     """Return whether a listener was dialled and answers neither in the clear nor over TLS, and is no standby's."""
     if is_asleep(scene, pair):
         return False
-    seen = {scene.clear(pair).outcome, scene.tls(pair).outcome} - {""}
-    return bool(seen) and not seen & {"clear", "tls"}
+    clear, tls = scene.clear(pair), scene.tls(pair)
+    return bool(clear.outcome or tls.outcome) and clear.outcome != "clear" and not tls.is_tls
 
 
 def silent_servers(scene: Scene) -> frozenset[str]:

@@ -42,7 +42,7 @@ class Sight:
         self.unreadable: dict[str, str] = {}
         self.recent: dict[tuple[str, str], Json] = {}
         self._pids: list[int] | None = None
-        self._noted = False
+        self._noted: float | None = None
 
     def pids(self) -> list[int]:
         """Return the instance's processes, found once."""
@@ -98,19 +98,20 @@ class Sight:
         """Add the sockets of this moment to those of the whole watch; ``new`` are those that its first one has not."""
         for shown in self.recent.values():
             shown["now"] = False
+        now = time.monotonic()
         for row in self.sockets(()):
             if row.state != "LISTEN":
                 shown = {**row.to_json(), "now": True}
                 known = self.recent.get((shown["local"], shown["peer"]))
-                shown["new"] = self._noted if known is None else known["new"]
-                shown["last"] = time.monotonic()
-                shown["first"] = shown["last"] if known is None else known["first"]
+                shown["new"] = self._noted is not None if known is None else known["new"]
+                shown["last"] = now
+                shown["first"] = now if known is None else known["first"]
                 self.recent[(shown["local"], shown["peer"])] = shown
-        self._noted = True
+        self._noted = now
 
     def recent_rows(self) -> list[Json]:
         """Return the sockets that were noted, as observation shows them."""
-        return [_lasting(self.recent[key]) for key in sorted(self.recent)]
+        return [_lasting(self.recent[key], self._noted or 0.0) for key in sorted(self.recent)]
 
     def look_again(self) -> None:
         """Forget the processes, for one that is being reloaded may have others."""
@@ -211,10 +212,10 @@ class Sight:
         return {"target": spec.get("target"), "path": path, "missing": list(edit.due), "reason": reason}
 
 
-def _lasting(row: Json) -> Json:
-    """Return a noted socket with the seconds for which it was seen."""
+def _lasting(row: Json, noted: float) -> Json:
+    """Return a noted socket with the seconds for which it was seen, and those since it was seen first."""
     shown = {name: value for name, value in row.items() if name not in ("first", "last")}
-    return {**shown, "lasted": round(row["last"] - row["first"], 3)}
+    return {**shown, "lasted": round(row["last"] - row["first"], 3), "ago": round(noted - row["first"], 3)}
 
 
 def _text_of(path: str) -> str | TlsError:

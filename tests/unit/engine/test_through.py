@@ -24,6 +24,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._sessions import
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import GATES, examine, stage_of
 from ansible_collections.connsec.tls.plugins.module_utils._core._strangers import strangers
 from ansible_collections.connsec.tls.plugins.module_utils._core._survey import Survey
+from ansible_collections.connsec.tls.plugins.module_utils._core._trial import judge, silent_servers
 
 from .scenes import HOSTS, MODEL, answers, ask_for, at_stage, scene_of, showing, with_material, with_probe
 
@@ -105,6 +106,9 @@ def test_a_member_that_demands_certificates_is_seen_so_from_its_own_host():
     away = SeenProbe("alert", "certificate_required", sha256="sha-confserv@cfg1", demanded=True, foreign="refused")
     assert GATES["demanded"](with_probe(scene, pair, tls=away), pair).holds
     assert GATES["permissive"](with_probe(scene, pair, tls=away), pair).holds
+    closed = with_probe(scene, pair, tls=away, clear="refused")
+    assert GATES["plain"](closed, pair).holds
+    assert "confserv@cfg1" not in silent_servers(closed)
 
 
 def test_sessions_of_a_client_lead_to_its_balancer_and_come_from_there():
@@ -145,6 +149,7 @@ def test_clear_checks_of_a_balancer_are_named_with_whoever_it_may_pass_on():
     pair = next(pair for pair in enumerated.model.pairs if pair.client.component == "balancer")
     hold = strangers(enumerated, pair.server, ["sql"], {"store.sql@db1": SeenWatch(peers=(Peer(VIP, 1),))})
     assert hold.evidence.seen == VIP + ", a clear session of balancer@balancer"
+    assert hold.evidence.todo == "ask Network team to have balancer move to TLS; then run again"
 
 
 def test_a_health_check_over_tls_that_may_be_a_clients_session_holds_unexercised():
@@ -169,6 +174,41 @@ def test_the_firewall_sheet_has_the_way_to_a_balancer_and_from_there_to_each_mem
         ("balancer", (VIP,), HOSTS["cfg1"]),
         ("balancer", (VIP,), HOSTS["cfg2"]),
     ]
+
+
+DIALS_TLS = Socket("10.0.0.3:4001", VIP + ":2021", now=False, new=True)
+DIALS_CLEAR = Socket("10.0.0.3:4002", VIP + ":2020", now=False, new=True)
+
+
+@pytest.mark.parametrize(
+    ("sockets", "listed", "stays"),
+    [
+        ((DIALS_TLS,), True, True),
+        ((DIALS_TLS,), False, False),
+        ((DIALS_TLS, DIALS_CLEAR), True, False),
+        ((dataclasses.replace(DIALS_TLS, ago=2.9), dataclasses.replace(DIALS_CLEAR, ago=3.0)), True, True),
+        ((dataclasses.replace(DIALS_TLS, ago=2.9), dataclasses.replace(DIALS_CLEAR, ago=0.2)), True, False),
+        ((), True, True),
+    ],
+    ids=[
+        "a member lists a session",
+        "no member lists any",
+        "it goes on in the clear",
+        "it was in the clear before",
+        "it dials both in turn",
+        "it was not seen dialling",
+    ],
+)
+def test_a_client_that_connects_anew_through_a_balancer_shows_in_the_list_of_any_member(sockets, listed, stays):
+    before = fronted(at_stage(scene_of(model_with(), LISTED), "permissive"))
+    this = next(each for each in make_plan(before, ask_for(before)).rounds if each.phase == "connect")
+    after = showing(at_stage(before, "switched"), "router@app1", sockets=sockets)
+    for member in ("confserv@cfg1", "confserv@cfg2"):
+        after = showing(after, member, sessions=(), keeps_ended=True)
+    if listed:
+        after = showing(after, "confserv@cfg2", sessions=(Session(VIP + ":4000", tls=True, ended=True),))
+    verdict = judge(after, before, this, started=this.steps, failures={})
+    assert (verdict.reverse == ()) == stays, verdict
 
 
 # What ends TLS
