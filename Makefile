@@ -33,6 +33,18 @@ demo-up: run-venv ## Starts the demo fleet and leaves it running, to try every p
 demo-down: run-venv ## Stops the demo fleet
 	@$(python) tests/fleet/demo.py down
 
+.PHONY: demo-hard
+demo-hard: run-venv ## Takes a fleet with what real ones have through four runs, and leaves .demo-hard/runs.json
+	@$(python) tests/fleet/demo_hard.py
+
+.PHONY: demo-hard-up
+demo-hard-up: run-venv ## Starts that fleet and leaves it running, to play everybody's part yourself
+	@$(python) tests/fleet/demo_hard.py up
+
+.PHONY: demo-hard-down
+demo-hard-down: run-venv ## Stops that fleet
+	@$(python) tests/fleet/demo_hard.py down
+
 # ---------------------------------------------------------------- set-up
 
 .PHONY: link
@@ -112,5 +124,6 @@ build: run-venv ## Makes the collection's archive in build/dist
 .PHONY: clean
 clean: ## Removes everything that is made here
 	@[ ! -d .demo ] || [ ! -x $(python) ] || $(python) tests/fleet/demo.py down
-	rm -rf build .venv .venv38 .venv-pkilint .venv-sslyze .demo .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
+	@[ ! -d .demo-hard ] || [ ! -x $(python) ] || $(python) tests/fleet/demo_hard.py down
+	rm -rf build .venv .venv38 .venv-pkilint .venv-sslyze .demo .demo-hard .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

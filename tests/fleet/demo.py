@@ -114,12 +114,12 @@ def fleet_program(place: fleet.Place, *arguments: str) -> None:
         raise DemoError("the fleet in %s did not do its part: see above" % place.root)
 
 
-def start_afresh(place: fleet.Place) -> None:
+def start_afresh(place: fleet.Place, *, inventory: str = "demo") -> None:
     """Remove the demo that was here, if it is one, and start another."""
     if place.root.exists() and any(place.root.iterdir()) and not (place.root / fleet.MARKER).exists():
         raise DemoError("%s holds something that is not a demo; move it away, or give another --root" % place.root)
     fleet_program(place, "clean")
-    fleet_program(place, "up")
+    fleet_program(place, "up", "--inventory", inventory)
     (place.root / "logs").mkdir()
 
 
@@ -159,6 +159,15 @@ def until(name: str) -> tuple[str, ...]:
 
 def playbook(place: fleet.Place, name: str, *extra: str, log: str, show: t.Callable[[str], None]) -> None:
     """Run a playbook and show its lines as they come; where it fails, print all of them."""
+    code = play(place, name, *extra, log=log, show=show)
+    path = place.root / "logs" / log
+    if code:
+        print("\n%s" % path.read_text(encoding="utf-8"))
+        raise DemoError("connsec.tls.%s ended with %d; all that it said stands above, and in %s" % (name, code, path))
+
+
+def play(place: fleet.Place, name: str, *extra: str, log: str, show: t.Callable[[str], None]) -> int:
+    """Run a playbook, show its lines as they come, and return how it ended."""
     argv = [str(BIN / "ansible-playbook"), "-i", inventory(place), "connsec.tls." + name, *until(name), *extra]
     path = place.root / "logs" / log
     process = subprocess.Popen(
@@ -174,13 +183,10 @@ def playbook(place: fleet.Place, name: str, *extra: str, log: str, show: t.Calla
             for line in process.stdout or ():
                 file.write(line)
                 show(line.rstrip("\n"))
-            code = process.wait()
+            return process.wait()
         except BaseException:
             end(process)
             raise
-    if code:
-        print("\n%s" % path.read_text(encoding="utf-8"))
-        raise DemoError("connsec.tls.%s ended with %d; all that it said stands above, and in %s" % (name, code, path))
 
 
 def end(process: subprocess.Popen[str], *, patience: float = 15.0) -> None:
@@ -222,7 +228,14 @@ def show_plan(place: fleet.Place) -> None:
 
 def roll_out(place: fleet.Place, wave: int) -> None:
     """Roll out the next wave, with a line for each round and for each gate."""
-    began, tasks = time.monotonic(), dict(TASKS)
+    began = time.monotonic()
+    playbook(place, "rollout", log="rollout-%d.log" % wave, show=progress(began))
+    say(time.monotonic() - began, totals(read(place, "report.json")))
+
+
+def progress(began: float) -> t.Callable[[str], None]:
+    """Return what shows of a rollout's lines those that tell how far it is."""
+    tasks = dict(TASKS)
 
     def show(line: str) -> None:
         task = TASK.match(line)
@@ -230,10 +243,14 @@ def roll_out(place: fleet.Place, wave: int) -> None:
         if words:
             say(time.monotonic() - began, words)
 
-    playbook(place, "rollout", log="rollout-%d.log" % wave, show=show)
-    counts = collections.Counter(row["status"] for row in read(place, "report.json")["connections"])
+    return show
+
+
+def totals(report: dict[str, t.Any]) -> str:
+    """Return how many pairs have which status, in words."""
+    counts = collections.Counter(row["status"] for row in report["connections"])
     total = ["%d %s" % (counts[name], name) for name in ("done", "waiting", "blocked", "failed") if counts[name]]
-    say(time.monotonic() - began, "of %d pairs: %s" % (sum(counts.values()), ", ".join(total)))
+    return "of %d pairs: %s" % (sum(counts.values()), ", ".join(total))
 
 
 # ---------------------------------------------------------------- what is said
@@ -295,16 +312,20 @@ def refuse_faults(report: dict[str, t.Any], traffic: dict[str, t.Any]) -> None:
         for row in report["connections"]
         if (row["stage"], row["status"]) != ("enforced", "done")
     ]
-    faults += [
-        "%d messages were lost on %s" % (row["lost"], row["id"]) for row in traffic["connections"] if row["lost"]
-    ]
-    faults += [
+    faults += traffic_faults(traffic)
+    if faults:
+        raise DemoError("it did not hold: %s" % "; ".join(faults))
+
+
+def traffic_faults(traffic: dict[str, t.Any]) -> list[str]:
+    """Return which messages were lost, and who was silent for longer than announced."""
+    lost = ["%d messages were lost on %s" % (row["lost"], row["id"]) for row in traffic["connections"] if row["lost"]]
+    silent = [
         "%s was silent for %d ms and %d ms were announced" % (row["id"], row["longest_gap_ms"], row["announced_ms"])
         for row in traffic["connections"]
         if overdue(row)
     ]
-    if faults:
-        raise DemoError("it did not hold: %s" % "; ".join(faults))
+    return lost + silent
 
 
 def read(place: fleet.Place, name: str) -> dict[str, t.Any]:

@@ -231,7 +231,7 @@ def _passed_on(fleet: Fleet, instance: Instance) -> dict[str, dict[str, t.Any]]:
 def _python(
     place: Place, instance: Instance, pairs: t.Sequence[Pair], pools: dict[str, dict[str, t.Any]]
 ) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
-    program = (sys.executable, str(PROGRAMS / "component.py"))
+    program, folder = (sys.executable, str(PROGRAMS / "component.py")), place.folder(instance.name)
     sections = {"component": {**_identity(instance), **({"role": ROLE} if instance.standby else {})}}
     for name, listener in instance.listeners.items():
         postgresql = listener["protocol"] == "postgresql"
@@ -239,7 +239,7 @@ def _python(
             "port": listener["port"],
             "protocol": "postgresql" if postgresql else "line",
             **({} if listener.get("secure_port") else {"tls": "only" if instance.on_tls else "off"}),
-            **({"certificate": OWN_CERTIFICATE, "key": OWN_KEY} if instance.on_tls else {}),
+            **({"certificate": folder / OWN_CERTIFICATE, "key": folder / OWN_KEY} if instance.on_tls else {}),
             **({"transport": listener["transport"]} if "transport" in listener else {}),
         }
     for pair in pairs:

@@ -21,6 +21,8 @@ from .records import replace_file
 
 CONNECTIONS: t.Final = "tls_connections.yml"
 VARIABLES: t.Final = Path("group_vars", "all.yml")
+#: What the model of a fleet calls the fleet's folder, for it has no variables.
+ROOT: t.Final = "/srv/demo-hard"
 
 
 class InventoryError(FleetError):
@@ -238,6 +240,7 @@ def bind_inventory(target: Path, *, root: Path, programs: Path, net: str | None,
     text = connections.read_text(encoding="utf-8")
     if net:
         text = re.sub(r"\b127\.\d+\.\d+(?=\.\d)", net, text)
+    text = text.replace(ROOT + "/", "%s/" % root)
     if not java and any(spec["kind"] == "java" for spec in yaml.safe_load(text)["components"].values()):
         text = _without_java(yaml.safe_load(text))
     replace_file(connections, text)

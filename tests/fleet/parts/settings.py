@@ -214,8 +214,8 @@ def _listener(name: str, section: _Section) -> Listener:
         raise section.error("port", "is missing; it is what 'tls' is about")
     if listener.tls_port is not None and listener.tls != "off":
         raise section.error("tls", "is about one port for both, but there is a tls_port")
-    if listener.transport == "udp" and (listener.port is None or listener.protocol != "line" or listener.tls != "off"):
-        raise section.error("transport", "is 'udp', which is for a clear 'port' of protocol 'line' alone")
+    if listener.transport == "udp" and (listener.protocol != "line" or listener.tls != "off"):
+        raise section.error("transport", "is 'udp', which is for protocol 'line' in the clear alone")
     if listener.tls == "permit" and listener.protocol == "line":
         raise section.error("tls", "is 'permit', but protocol 'line' cannot negotiate TLS")
     if listener.speaks_tls and not (listener.certificate and listener.key):

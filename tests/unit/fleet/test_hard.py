@@ -40,7 +40,7 @@ def assert_nothing_lost(client: Running) -> None:
     ("text", "words"),
     [
         ("[listener.x]\nport = 1\ntransport = sctp\n", "transport is 'sctp'; it is one of tcp, udp"),
-        ("[listener.x]\ntls_port = 1\ncertificate = c\nkey = k\ntransport = udp\n", "for a clear 'port'"),
+        ("[listener.x]\nport = 1\nprotocol = postgresql\ntransport = udp\n", "for protocol 'line' in the clear alone"),
         (PEER + "transport = udp\ntls = yes\ntrust = t\n", "for protocol 'line' in the clear alone"),
         ("[pool.x]\nports = 1 zwei\nmembers = a.h\n" + PEER, "ports has 'zwei'"),
         ("[pool.x]\nports = 1\nmembers = b.h\n" + PEER, "members has b.h, and there is no [peer.b.h]"),
@@ -68,7 +68,7 @@ def test_clients_go_from_datagrams_to_tls_without_losing_a_message(bench: Bench)
         client.edit("peer.server", transport="tcp", port=TLS_PORT, tls="yes", trust=client.material.trust)
         client.reload()
     wait(lambda: {row["tls"] for row in rows(server, "server").values()} == {True})
-    server.edit("listener.main", port=None, transport=None)
+    server.edit("listener.main", port=None)
     server.reload()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:  # nobody holds it any more
         door.bind((server.address, PORT))
