@@ -36,11 +36,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if not self._task.check_mode:
                 refuse_while_held(paths)
             self._trust_files = {str(k): str(v) for k, v in (arguments.pop("trust_files", None) or {}).items()}
-            going_back = arguments.get("state") == "previous"
+            state = str(arguments.get("state") or "present")
             rows, lacking = [], {}
             for row in arguments.get("instances") or ():
                 try:
-                    rows.append(self._row(row, paths, variables, going_back=going_back))
+                    rows.append(self._row(row, paths, variables, state=state))
                 except NotIssued as error:  # that keeps nothing from the others of this host
                     lacking[str(row["name"])] = str(error)
         except TlsError as error:
@@ -70,12 +70,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return None if value is None else plain(self._templar.template(value))
 
     def _row(
-        self, row: dict[str, t.Any], paths: StorePaths, task_vars: t.Mapping[str, t.Any], *, going_back: bool
+        self, row: dict[str, t.Any], paths: StorePaths, task_vars: t.Mapping[str, t.Any], *, state: str
     ) -> dict[str, t.Any]:
         """Return what the module is told of one instance; in check mode no content is, for no key has to travel."""
-        asked = {name: row.get(name) for name in ("name", "folder", "account")}
+        asked = {name: row.get(name) for name in ("name", "folder", "account", "environment")}
         trust = tuple(row.get("trust") or ())
-        if going_back:
+        if state == "absent":
+            return asked
+        if state == "previous":
             files = self._trust_files
             found = material(paths, None, trust=trust, passphrase=None, trust_files=files) if trust else None
             trusted = found.inputs["trust"] if found else None

@@ -29,7 +29,7 @@ from ..plugin_utils._store import (
     refuse_bad_place,
     store_paths,
 )
-from ..plugin_utils._wanted import task_options, wanted_authorities, wanted_identities
+from ..plugin_utils._wanted import task_options, wanted_authorities, wanted_identities, wanted_revocations
 
 STORE_VARIABLES = {
     "path": "tls_store",
@@ -69,11 +69,12 @@ class ActionModule(ActionBase):
         now = int(time.time())
         wanted: tuple[StorePaths, list[WantedAuthority], list[WantedIdentity]] = (paths, authorities, identities)
         given: dict[str, t.Any] = {"passphrases": passphrases, "generations_seen": options["generations_seen"]}
+        revoke = wanted_revocations(options["revoke"])
         if self._task.check_mode:
-            view = preflight(paths, inspect(*wanted, now=now, trust_files=trust_files), **given)
+            view = preflight(paths, inspect(*wanted, now=now, revoke=revoke, trust_files=trust_files), **given)
         else:
             refuse_while_held(paths)
-            view = carry_out(*wanted, now=now, requests=requests, trust_files=trust_files, **given)
+            view = carry_out(*wanted, now=now, revoke=revoke, requests=requests, trust_files=trust_files, **given)
         result = _reported(view, identities, refused)
         if self._task.diff:
             result["diff"] = diff_of(view.changes)

@@ -84,6 +84,8 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
         },
         "reopened": dict(plan.reopened),
         "stuck": {step.target: hold.evidence.seen for step, hold in plan.stuck.items()},
+        "removals": {each.name: each.held or each.reason for each in plan.removals},
+        "forgetting": {instance.name: list(steps) for instance, steps in plan.forgetting.items()},
         "store": decision.store.due,
         "material": {name: host for host, names in plan.material.items() for name in names},
         "environment": {name: host for host, names in plan.environment.items() for name in names},

@@ -102,6 +102,9 @@ options:
         description: Set by the action plugin, fingerprints of the roots that are trusted now, for O(state=previous).
         type: list
         elements: str
+      environment:
+        description: Where its environment is set, as M(connsec.tls.tls_environment) takes it; kept for its removal.
+        type: dict
       roots:
         description: Set by the action plugin, fingerprints of the roots that are in the store, for O(state=previous).
         type: list
@@ -118,9 +121,11 @@ options:
       - V(previous) goes back to the generation before, with one rename. It is refused if that one has expired, is
         revoked, was issued by an authority that is gone, trusts one that is not trusted any more, or is not complete.
         A second call goes no further back.
+      - V(absent) removes all that lies in the folders of these instances, and the lines that give their processes an
+        environment. It is refused while a process uses them, or a configuration that we edited names them.
       - Instances that could go back have, where others could not.
     type: str
-    choices: [present, previous]
+    choices: [present, previous, absent]
     default: present
   trust_files:
     description: The files on the controller with the CA lists of authorities that are not ours, by authority.
@@ -183,6 +188,9 @@ from ..module_utils._host._files import locked
 from ..module_utils._host._generations import File, Material
 from ..module_utils._module import finish
 
+if t.TYPE_CHECKING:
+    from ..module_utils._host._removal import Removal
+
 FILE = {
     "name": {"type": "str", "required": True},
     "content": {"type": "str", "required": True, "no_log": True},
@@ -199,6 +207,7 @@ INSTANCE = {
     "inputs": {"type": "dict", "default": {}},
     "born": {"type": "dict"},
     "trusted": {"type": "list", "elements": "str"},
+    "environment": {"type": "dict"},
     "roots": {"type": "list", "elements": "str"},
     "revoked": {"type": "list", "elements": "str"},
 }
@@ -207,31 +216,40 @@ INSTANCE = {
 class Instances:
     """The instances of this host, planned together and installed one by one."""
 
-    def __init__(self, directory: str, rows: t.Sequence[t.Mapping[str, t.Any]], *, back: bool) -> None:
+    def __init__(self, directory: str, rows: t.Sequence[t.Mapping[str, t.Any]], *, state: str) -> None:
         """Read and decide.
 
         Raises:
             TlsError: an instance, or its folder, is given twice.
         """
         self._directory = directory
-        self._back = back
+        self._state = state
         self.failures: dict[str, str] = {}
-        self._rows = {"material %s" % row["name"]: row for row in rows}
+        what = "removal" if state == "absent" else "material"
+        self._rows = {"%s %s" % (what, row["name"]): row for row in rows}
         if len(self._rows) < len(rows) or len({row["folder"] for row in rows}) < len(rows):
             raise TlsError("an instance, or its folder, is given twice; give each instance once")
-        self._places: dict[str, Material] = {}
+        self._places: dict[str, Material | Removal] = {}
         self.changes: list[Change] = []
         for target, row in self._rows.items():
             try:
-                self._places[target] = Material(directory, row)
+                self._places[target] = self._place(directory, row)
                 change = self._due(target)
             except TlsError as error:
                 self.failures[row["name"]] = str(error)
             else:
                 self.changes += [change] if change is not None else []
 
+    def _place(self, directory: str, row: t.Mapping[str, t.Any]) -> Material | Removal:
+        if self._state != "absent":
+            return Material(directory, row)
+        from ..module_utils._host._removal import Removal
+
+        return Removal(directory, row)
+
     def _due(self, target: str) -> Change | None:
-        return self._places[target].plan_back() if self._back else self._places[target].plan()
+        place = self._places[target]
+        return place.plan_back() if self._state == "previous" and isinstance(place, Material) else place.plan()
 
     def make(self, change: Change) -> None:
         """Carry one instance's change out, alone on this host; one that cannot be had does not keep the others."""
@@ -240,10 +258,13 @@ class Instances:
             with locked(self._directory):
                 if self._due(change.target) is None:
                     return  # somebody was faster
-                if self._back:
-                    self._places[change.target].go_back()
+                place = self._places[change.target]
+                if not isinstance(place, Material):
+                    place.make()
+                elif self._state == "previous":
+                    place.go_back()
                 else:
-                    self._places[change.target].make([self._file(file) for file in row["files"]])
+                    place.make([self._file(file) for file in row["files"]])
         except TlsError as error:
             self.failures[row["name"]] = str(error)
 
@@ -276,7 +297,7 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "default": "/etc/connsec"},
             "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE},
-            "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "previous", "absent"], "default": "present"},
             "store": {"type": "dict"},
             "trust_files": {"type": "dict"},
             "look": {"type": "dict"},
@@ -285,7 +306,7 @@ def main() -> None:
     )
     options = module.params
     try:
-        instances = Instances(options["directory"], options["instances"], back=options["state"] == "previous")
+        instances = Instances(options["directory"], options["instances"], state=options["state"])
         finish(module, instances.changes, make=instances.make, facts=lambda: instances.result(options["look"]))
     except TlsError as error:
         module.fail_json(msg=str(error))

@@ -142,6 +142,30 @@ options:
     type: list
     elements: str
     default: []
+  revoke:
+    description:
+      - Certificates that are to stand on their issuer's list until they end.
+      - A rollout fills it with what it removes from hosts, where V(tls_revoke_removed) is true.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the identity, for the reason.
+        type: str
+        required: true
+      serial:
+        description: Serial number of the certificate, as the result of this task and a host's manifest have it.
+        type: str
+        required: true
+      issuer:
+        description: SHA-256 fingerprint of the certificate that issued it.
+        type: str
+        required: true
+      not_after:
+        description: When it ends, in seconds since 1970.
+        type: int
+        required: true
   store:
     description: Where the store lies; each folder comes from its variable if it is not given.
     type: dict

@@ -22,6 +22,9 @@ SOAK: t.Final = 7.0
 #: Seconds for which they are watched in the gate.
 WATCH: t.Final = 5.0
 UNTIL: t.Final = "switched"
+#: Days for which what steps kept stays once all of their pairs are enforced: the life of a certificate by default, in
+#: which every identity has been renewed once, and seen in use.
+KEEP_STEPS: t.Final = 90
 #: What a run can be for, and which of that changes hosts.
 GOALS: t.Final = ("plan", "rollout", "verify", "rollback", "report")
 ACTING: t.Final = ("rollout", "rollback")
@@ -66,7 +69,7 @@ def allowed_hosts(task_vars: Variables) -> frozenset[str] | None:
 
 def looks_at_hosts(task_vars: Variables) -> bool:
     """Return whether hosts are looked at (``tls_observe``), or the plan is made from the ledger alone."""
-    return _flag(task_vars.get("tls_observe", True), "tls_observe")
+    return flag(task_vars.get("tls_observe", True), "tls_observe")
 
 
 def named_pairs(value: t.Any, model: Model) -> frozenset[str] | None:
@@ -160,6 +163,22 @@ def stages_back(value: t.Any) -> tuple[str, ...]:
     return tuple(stage for stage in BACK if stage in wanted)
 
 
+def keep_steps(task_vars: Variables) -> float:
+    """Return for how many days what steps kept stays once all of their pairs are enforced (``tls_keep_steps``).
+
+    Raises:
+        TlsError: that is no number of days.
+    """
+    value = task_vars.get("tls_keep_steps", KEEP_STEPS)
+    try:
+        days = float(value)
+    except (TypeError, ValueError):
+        days = -1.0
+    if not 0 <= days <= 36525:
+        raise TlsError("tls_keep_steps: %r is not a number of days between 0 and a hundred years" % (value,))
+    return days
+
+
 def next_wave(scene: Scene, ask: Ask) -> frozenset[str]:
     """Return the pairs of the first unfinished wave, and of those before it, where only drift can be due.
 
@@ -192,7 +211,8 @@ def _number(task_vars: Variables, name: str, default: float, *, most: float, uni
     return number
 
 
-def _flag(value: t.Any, name: str) -> bool:
+def flag(value: t.Any, name: str) -> bool:
+    """Return whether a variable is set; a text may say so as well."""
     if isinstance(value, bool):
         return value
     if str(value).lower() in ("true", "yes", "1"):

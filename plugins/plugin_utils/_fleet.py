@@ -20,6 +20,7 @@ from ..module_utils._core._duties import Roles, check_duties
 from ..module_utils._core._entities import Component, Host, Instance, Model
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._kind import InstanceKind, Kind, settle
+from ..module_utils._core._material import Revocation
 from ..module_utils._core._model import ModelError
 from ..module_utils._core._names import unix_path
 from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result, parse_soak
@@ -28,7 +29,7 @@ from ..module_utils._core._stages import rank
 from ..module_utils._core._wanting import Wishes
 from ._inventory_hosts import declarations, differences
 from ._kinds import load_kind
-from ._ledger import Ledger
+from ._ledger import Ledger, moment_of
 from ._model_source import model_from_vars
 from ._operator import VARIABLES as OPERATOR_VARIABLES
 from ._operator import Operator, operator_of
@@ -48,6 +49,9 @@ RUN_VARIABLES: t.Final = (
     "tls_scope",
     "tls_until",
     "tls_take_back",
+    "tls_keep_steps",
+    "tls_left_hosts",
+    "tls_revoke_removed",
     "tls_watch",
     "tls_soak",
     "tls_observe",
@@ -103,7 +107,18 @@ class Fleet:
         """The date of this run in UTC, like ``2027-06-30``."""
         return datetime.datetime.fromtimestamp(self.now, datetime.UTC).date().isoformat()
 
-    def view(self, instances: t.Sequence[Instance], seen: t.Mapping[str, t.Any] = MappingProxyType({})) -> StoreView:
+    @property
+    def remembered(self) -> list[str]:
+        """The pairs that the ledger has, without those that were removed."""
+        return [name for name, row in Ledger(self.paths.ledger).pairs().items() if row["status"] != "removed"]
+
+    def view(
+        self,
+        instances: t.Sequence[Instance],
+        seen: t.Mapping[str, t.Any] = MappingProxyType({}),
+        *,
+        revoke: t.Sequence[Revocation] = (),
+    ) -> StoreView:
         """Return what the store holds of what these instances need; what is due and can wait, if nobody can sign.
 
         An action decides on the store as it stood at one moment, and so looks at it once.
@@ -111,16 +126,17 @@ class Fleet:
         Args:
             instances: those that need it.
             seen: what hosts showed of instances, as plain data by name: the keys that were born there.
+            revoke: certificates to revoke.
         """
         held = {
             self.wishes.identity_of(each): tuple(seen[each.name]["keys"])
             for each in instances
             if (seen.get(each.name) or {}).get("keys") is not None
         }
-        key = tuple(instances), tuple(sorted(held.items()))
+        key = tuple(instances), tuple(sorted(held.items())), tuple(revoke)
         if key not in self._views:
             wanted = self.wishes.authorities(), self.wishes.identities(instances)
-            found = inspect(self.paths, *wanted, now=self.now, held=held, trust_files=self.trust_files)
+            found = inspect(self.paths, *wanted, now=self.now, held=held, revoke=revoke, trust_files=self.trust_files)
             self._views[key] = found if self.can_sign else found.without_signing()
         return self._views[key]
 
@@ -154,6 +170,7 @@ class Fleet:
                     due=view.coming,
                     awaited=view.awaited,
                     covered=covered,
+                    lists=view.lists,
                 )
                 for each in instances
             },
@@ -164,6 +181,7 @@ class Fleet:
             exercised={name: str(row["exercised"]) for name, row in ledger.items() if row.get("exercised")},
             switched=_switched(ledger),
             adopted=self.wishes.adopted(),
+            since={name: moment_of(row["since"]) for name, row in ledger.items() if row.get("since")},
             looked=looked,
             check_mode=check_mode,
         )
@@ -216,7 +234,35 @@ def read_fleet(task_vars: t.Mapping[str, t.Any], *, render: Render) -> Fleet:
         TlsError: any mistake in the model, the kinds or their settings.
     """
     model, hostvars = model_from_vars(task_vars).model, task_vars["hostvars"]
-    return _fleet(task_vars, model, known_hosts(model.hosts, components_at(model), hostvars, render))
+    fleet = _fleet(task_vars, model, known_hosts(model.hosts, components_at(model), hostvars, render))
+    left = left_hosts(fleet, task_vars)
+    facts = {name: host_facts(name, (), hostvars.raw_get(name), render) for name in left}
+    return replace(fleet, hosts={**fleet.hosts, **facts}) if facts else fleet
+
+
+def left_hosts(fleet: Fleet, task_vars: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the hosts of the inventory that no pair of the model names, and where instances of ours may still lie.
+
+    The ledger remembers them from the pairs that it has, and ``tls_left_hosts`` names others.
+
+    Raises:
+        TlsError: ``tls_left_hosts`` names a host that is not in the inventory.
+    """
+    asked = task_vars.get("tls_left_hosts") or []
+    asked = [str(name) for name in (asked.split(",") if isinstance(asked, str) else asked)]
+    strange = sorted(name for name in asked if name not in task_vars["hostvars"])
+    if strange:
+        raise TlsError("tls_left_hosts: %s is not in the inventory; name a host that is" % strange[0])
+    known = {end.host for pair in fleet.model.pairs for end in pair.ends}
+    ended = {Instance.parse(end).host for name in fleet.remembered for end in ends_of(name)}
+    return sorted(name for name in {*asked, *(ended - known)} if name in task_vars["hostvars"])
+
+
+def ends_of(pair: str) -> tuple[str, str]:
+    """Return the names of the client instance and the server instance of a pair."""
+    client, _unused, rest = pair.partition("->")
+    listener, _unused, host = rest.rpartition("@")
+    return client, "%s@%s" % (listener.partition(".")[0], host)
 
 
 def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any]) -> Fleet:
@@ -230,12 +276,12 @@ def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any]) ->
         TlsError: any mistake in the model, the kinds or their settings.
     """
     model = model_from_vars(task_vars).model
-    hosts = {name: HostFacts(known[name]["directory"], known[name]["settings"]) for name in components_at(model)}
+    hosts = {name: HostFacts(facts["directory"], facts["settings"]) for name, facts in known.items()}
     return _fleet(task_vars, model, hosts)
 
 
 def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str, HostFacts]) -> Fleet:
-    addresses = {name: tuple(model.hosts[name].addresses) for name in hosts}
+    addresses = {name: tuple(model.hosts[name].addresses) for name in hosts if name in model.hosts}
     directory = task_vars.get("tls_inventory_directory")
     declared = _declared_kinds(model)
     model = _without_settings_blocked(model, hosts, declared)

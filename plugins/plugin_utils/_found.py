@@ -58,9 +58,18 @@ class Authority:
         """Both its sorts, the root first."""
         return (self.root, *self.issuing) if self.root else self.issuing
 
+    def living(self, now: int) -> tuple[Ca, ...]:
+        """Return those of them that have not ended, whose lists its readers are given."""
+        return tuple(ca for ca in self.cas if now <= ca.info.not_after)
+
     def info(self, name: str) -> AuthorityInfo:
         """Return what is public about it."""
         return AuthorityInfo(name, self.root.info if self.root else None, tuple(ca.info for ca in self.issuing))
+
+
+def list_name(authority: str, ca: Ca) -> str:
+    """Return what a generation's manifest calls a revocation list: whose it is, and its number."""
+    return "%s/%s %d" % (authority, ca.part, ca.info.crl.number if ca.info.crl else 0)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..module_utils._core._material import IdentityInfo
 from . import _pki
 from ._folder import Folder, StoreError
 from ._formats import keystore, truststore
-from ._found import Authority, Ca, IdentityReader, identity_file, opened, read_authorities, read_bundle
+from ._found import Authority, Ca, IdentityReader, identity_file, list_name, opened, read_authorities, read_bundle
 from ._place import StorePaths
 from ._secrets import FILE as SECRET_FILE
 from ._secrets import open_secret
@@ -239,7 +239,7 @@ def _gone(where: str) -> StoreError:
 
 
 def _listed(roots: t.Iterable[str], authorities: t.Mapping[str, Authority], *, now: int) -> dict[str, Ca]:
-    return {"%s/%s" % (name, ca.part): ca for name in roots for ca in authorities[name].cas if now <= ca.info.not_after}
+    return {"%s/%s" % (name, ca.part): ca for name in roots for ca in authorities[name].living(now)}
 
 
 # Make
@@ -305,17 +305,14 @@ _MAKERS: t.Mapping[str, t.Callable[[Holding], dict[str, bytes]]] = {
 def inputs_of(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any]:
     """Return what goes into a generation, as digests and names."""
     it = holding.presented
+    lists = sorted(list_name(name.partition("/")[0], ca) for name, ca in holding.listed.items())
     return {
         "certificate": it.info.sha256 if it else None,
         "chain": list(it.info.chain_sha256) if it else [],
-        "crl": sorted(_list_name(name, ca) for name, ca in holding.listed.items()) if "crl" in formats else None,
+        "crl": lists if "crl" in formats else None,
         "formats": sorted({"pem", *formats}),
         "password": it.secret.password_digest if it and it.secret and "pkcs12" in formats else None,
         **({"key": it.info.spki_sha256} if it and it.secret is None else {}),
         "root": _pki.der_sha256(it.root) if it else None,
         "trust": sorted({_pki.der_sha256(each) for several in holding.trusted.values() for each in several}),
     }
-
-
-def _list_name(name: str, ca: Ca) -> str:
-    return "%s %d" % (name, ca.info.crl.number if ca.info.crl else 0)

@@ -16,11 +16,13 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
+from ..module_utils._core._material import Revocation
 from ._folder import Folder, StoreError
 
 FILE = "journal.jsonl"
 LARGEST = 1 << 28
 _TORN = "torn"
+_REVOKED = ("name", "serial", "issuer", "not_after")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class JournalState:
         open: the intents of which nothing more is known, by serial number.
         issued: the targets of which a certificate was ever published.
         crl_numbers: by authority part, the highest number that was ever given to a list.
+        revoked: everything that was ever revoked.
         ends_torn: whether the last line was cut off by a crash.
         lines: how many lines there are.
     """
@@ -64,6 +67,7 @@ class JournalState:
     open: t.Mapping[str, Intent] = field(default_factory=dict)
     issued: frozenset[str] = frozenset()
     crl_numbers: t.Mapping[str, int] = field(default_factory=dict)
+    revoked: tuple[Revocation, ...] = ()
     ends_torn: bool = False
     lines: int = 0
 
@@ -109,6 +113,7 @@ def _state_of(text: bytes, path: str) -> JournalState:
         open=reader.open,
         issued=frozenset(reader.issued),
         crl_numbers=reader.crl_numbers,
+        revoked=tuple(reader.revoked.values()),
         ends_torn=bool(tail),
         lines=len(lines),
     )
@@ -134,6 +139,18 @@ def crl_numbered(part: str, number: int, *, batch: str, at: str) -> dict[str, t.
     return {**_head("crl", batch=batch, at=at), "of": part, "number": number}
 
 
+def revocations(certificates: t.Iterable[Revocation], *, batch: str, at: str) -> list[dict[str, t.Any]]:
+    """Return the entries that revoke certificates; the lists are made from them."""
+    return [
+        {
+            **_head("revoked", batch=batch, at=at),
+            **{name: getattr(each, name) for name in _REVOKED},
+            "since": each.at,
+        }
+        for each in certificates
+    ]
+
+
 def _head(act: str, *, batch: str, at: str) -> dict[str, t.Any]:
     return {"version": 1, "act": act, "at": at, "batch": batch}
 
@@ -146,6 +163,7 @@ class _Reader:
         self.open: dict[str, Intent] = {}
         self.issued: set[str] = set()
         self.crl_numbers: dict[str, int] = {}
+        self.revoked: dict[str, Revocation] = {}
 
     def take(self, line: t.Mapping[str, t.Any]) -> None:
         act = line["act"]
@@ -159,6 +177,9 @@ class _Reader:
             closed = self.open.pop(line["serial"], None)
             if closed and act == "issued":
                 self.issued.add(closed.target)
+        elif act == "revoked":
+            found = Revocation(**{name: line[name] for name in _REVOKED}, at=line["since"])
+            self.revoked.setdefault(found.serial, found)
         elif act == "crl":
             self.crl_numbers[line["of"]] = max(self.crl_numbers.get(line["of"], 0), int(line["number"]))
 

@@ -152,6 +152,17 @@ def _by(operator: Operator) -> Entry:
     return {"operator": operator.to_json(), "change": operator.change or None}
 
 
+def moment_of(text: str) -> float:
+    """Return a moment of the ledger in seconds since 1970.
+
+    What cannot be read is at the end of time, so that nothing is old by it.
+    """
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return float("inf")
+
+
 def _entry(name: str, old: t.Mapping[str, t.Any] | None, new: t.Mapping[str, t.Any]) -> Entry:
     """Return what the history says of a pair."""
     return {

@@ -17,10 +17,12 @@ from ..module_utils._core._evidence import Evidence, Fault, fails
 from ..module_utils._core._hold import Hold
 from ..module_utils._core._material import IdentityInfo
 from ..module_utils._core._observed import parse_watch
+from ..module_utils._core._removal import Removal
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import MOVES_TO, examine, rank, reached, steps_of
 from ..module_utils._core._strangers import listener_id, strangers
 from ..module_utils._core._survey import Survey, View
+from ._fleet import ends_of
 from ._folder import Batch, Folder
 from ._ledger import Ledger, waits_since
 from ._page import render
@@ -76,15 +78,7 @@ class Outcome:
             },
             "connections": rows,
             "identities": self._identities(),
-            "findings": [
-                *_findings_of(rows),
-                *self._strangers(),
-                *self._drift(),
-                *self._overdue(),
-                *self._tampering(),
-                *self._lost(),
-                *faults,
-            ],
+            "findings": [*_findings_of(rows), *self._findings(), *faults],
         }
 
     # ---------------------------------------------------------------- pairs
@@ -248,6 +242,11 @@ class Outcome:
 
     # ---------------------------------------------------------------- findings
 
+    def _findings(self) -> list[Json]:
+        """Return what was found that is of no pair."""
+        found = [*self._strangers(), *self._drift(), *self._overdue(), *self._tampering(), *self._lost()]
+        return [*found, *self._removals(), *self._unforgotten()]
+
     def _strangers(self) -> list[Json]:
         """Return who uses the clear listeners that a verification watched, where somebody but its clients does."""
         scene = self._scene
@@ -268,6 +267,25 @@ class Outcome:
             for name, seen in sorted(self._scene.instances.items())
             for sentence in seen.drift.values()
         ]
+
+    def _unforgotten(self) -> list[Json]:
+        """Return each snapshot of a step that should have gone away and could not."""
+        kept = self._standing.plan.get("kept") or {}
+        expected = "what the step kept of its files is not needed any more, and goes away"
+        return [finding(name, fails("enforced", expected, why, "failed")) for name, why in sorted(kept.items())]
+
+    def _removals(self) -> list[Json]:
+        """Return the instances that should have left their hosts and have not."""
+        found = []
+        for row in self._standing.plan["removals"]:
+            failed, removal = row.get("failed"), Removal(**{k: v for k, v in row.items() if k != "failed"})
+            if failed:
+                evidence = fails("presented", "%s is removed" % removal.name, failed, "failed")
+                found.append(finding(removal.name, evidence))
+            elif removal.held or failed is None:
+                evidence = removal.evidence if removal.held else _not_removed_yet(removal)
+                found.append(finding(removal.name, evidence, status="waiting"))
+        return found
 
     def _overdue(self) -> list[Json]:
         """Return each decision not to protect a connection whose time is over."""
@@ -311,6 +329,11 @@ class Outcome:
         expected = "every entry of its history follows the one before"
         evidence = fails("reach", expected, fault, "failed", todo=todo % self._standing.fleet.paths.ledger)
         return [finding("the ledger", evidence)]
+
+
+def _not_removed_yet(removal: Removal) -> Evidence:
+    seen = "its host holds %s, and %s" % (", ".join(removal.parts) or "the rest of it", removal.reason)
+    return fails("presented", "%s is removed" % removal.name, seen, "held", todo="run connsec.tls.rollout")
 
 
 def finding(instance: str, evidence: Evidence, *, status: str = "failed") -> Json:
@@ -418,6 +441,10 @@ def record(standing: Standing, report: Json, *, now: float) -> None:
             seen_over_tls = any(item["gate"] == "switched" and item["live"] for item in row["evidence"])
             rows[back][pair.id]["exercised"] = seen_over_tls
     ledger = Ledger(standing.fleet.paths.ledger)
+    gone = {row["name"] for row in standing.plan["removals"] if row.get("failed") == "" and not row["held"]}
+    named = {pair.id for pair in scene.model.pairs}
+    left = [name for name in standing.fleet.remembered if gone & set(ends_of(name)) and name not in named]
+    rows[True].update({name: {"stage": "plain", "status": "removed", "evidence": []} for name in left})
     for back, found in rows.items():
         ledger.record(found, operator=standing.fleet.operator, now=now, back=back)
 

@@ -24,6 +24,7 @@ from ..module_utils._core._material import (
     CaInfo,
     CrlInfo,
     IdentityInfo,
+    Revocation,
     WantedAuthority,
     WantedIdentity,
     common_name_of,
@@ -222,19 +223,31 @@ def subject_alternative_name(names: t.Iterable[str]) -> x509.SubjectAlternativeN
     return x509.SubjectAlternativeName([_general_name(name) for name in names])
 
 
-def build_crl(issuer: Signer, *, number: int, life: int, now: int) -> bytes:
-    """Return an authority's revocation list as PEM; revocation is not built yet, so the list is empty."""
+def build_crl(issuer: Signer, *, number: int, life: int, now: int, revoked: t.Sequence[Revocation] = ()) -> bytes:
+    """Return an authority's revocation list as PEM, with what it issued and is revoked."""
     start = max(now - BACKDATED, _seconds(issuer.certificate.not_valid_before_utc))
     end = min(now + life, _seconds(issuer.certificate.not_valid_after_utc))
-    return (
+    made = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.subject)
         .last_update(_time(start))
         .next_update(_time(end))
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(_authority_key_id(issuer.certificate), critical=False)
-        .sign(issuer.key, issuer.hash())
-        .public_bytes(serialization.Encoding.PEM)
+    )
+    for each in sorted(revoked, key=lambda each: each.serial):
+        made = made.add_revoked_certificate(_revoked(each))
+    return made.sign(issuer.key, issuer.hash()).public_bytes(serialization.Encoding.PEM)
+
+
+def _revoked(each: Revocation) -> x509.RevokedCertificate:
+    """Return an entry of a list: what was revoked left the fleet, and nobody says that its key is known to others."""
+    return (
+        x509.RevokedCertificateBuilder()
+        .serial_number(int(each.serial, 16))
+        .revocation_date(_time(each.at))
+        .add_extension(x509.CRLReason(x509.ReasonFlags.cessation_of_operation), critical=False)
+        .build()
     )
 
 
@@ -447,7 +460,8 @@ def read_crl_info(pem: bytes, *, issuer: x509.Certificate, where: str) -> CrlInf
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         if crl.next_update_utc is None or not crl.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]
             return None
-        return CrlInfo(number, _seconds(crl.last_update_utc), _seconds(crl.next_update_utc))
+        serials = tuple(sorted(serial_text(entry.serial_number) for entry in crl))
+        return CrlInfo(number, _seconds(crl.last_update_utc), _seconds(crl.next_update_utc), serials)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
         raise _damaged(where) from error
 

@@ -13,13 +13,15 @@ import typing as t
 
 from ..module_utils._core._back import kept_back, make_rollback, reversals
 from ..module_utils._core._briefing import reads_keystore_only
-from ..module_utils._core._entities import Instance
+from ..module_utils._core._entities import Instance, Model
+from ..module_utils._core._forgetting import forget_specs, plan_forgetting
 from ..module_utils._core._holding import variables
 from ..module_utils._core._look import LookPlan, environment_place
 from ..module_utils._core._lost_store import refuse_foreign_store
-from ..module_utils._core._material import identity_target
+from ..module_utils._core._material import Revocation, identity_target
 from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content
+from ..module_utils._core._removal import Removal, plan_removals, revocable, revocations
 from ..module_utils._core._scene import Scene, Wanted
 from ..module_utils._core._soak import listeners_by_host, servers_of
 from ..module_utils._core._stages import rank
@@ -27,7 +29,7 @@ from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import silent_servers
 from . import _run
 from ._approval import approved_digest, refuse_unapproved, write_plan
-from ._ask import ACTING, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
+from ._ask import ACTING, flag, keep_steps, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
 from ._firewall import write_sheet
 from ._fleet import Fleet, Render, gather, read_fleet
 from ._ledger import Ledger
@@ -47,6 +49,9 @@ from ._relay import (
     told,
 )
 from ._store import StoreView, refuse_bad_place
+
+#: Runs that look for instances which the model does not name any more.
+REMOVING: t.Final = ("plan", "rollout", "verify")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +156,23 @@ def _first_look(fleet: Fleet, observed: t.Collection[str], ask: Ask, *, goal: st
     if ask.soak and goal != "rollback" and rank(ask.until) > rank("switched"):
         for server in servers_of(fleet.model, observed):
             plan.collected(server)
+    if goal in REMOVING and _is_whole(fleet, ask):
+        folders = components_named(fleet.model)
+        for host in {*plan.hosts, *(set(fleet.hosts) - set(folders))}:
+            plan.find_leftovers(host, folders.get(host, ()))
     if goal == "rollback":
         for instance, steps in reversals(scene, ask).items():
             plan.try_back(instance, steps)
     return plan.requests(watch=ask.watch)
+
+
+def components_named(model: Model) -> dict[str, set[str]]:
+    """Return the components of each host that any pair names, blocked or not."""
+    found: dict[str, set[str]] = {}
+    for pair in model.pairs:
+        for end in pair.ends:
+            found.setdefault(end.host, set()).add(end.component)
+    return found
 
 
 def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
@@ -175,8 +193,14 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         ask = dataclasses.replace(ask, scope=next_wave(scene, ask))
     _refuse_foreign_store(fleet, scene)
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
-    store, needing = _store_view(fleet, plan, seen)
-    work = plan if goal in ACTING else Plan(plan.views, ())
+    keep = keep_steps(task_vars)
+    plan = dataclasses.replace(plan, removals=_removals(task_vars, fleet, ask, seen, goal=goal))
+    if goal in ("plan", "rollout"):
+        forgetting = plan_forgetting(scene, ask, plan.views, now=fleet.now, days=keep)
+        plan = dataclasses.replace(plan, forgetting=forgetting)
+    revoke = revocations(plan.removals, now=fleet.now)
+    store, needing = _store_view(fleet, plan, seen, revoke)
+    work = plan if goal in ACTING else Plan(plan.views, (), removals=plan.removals)
     lost = _lost_with_the_ledger(scene, plan)
     content = plan_content(scene, ask, plan, store.changes, goal=goal) if goal in ("plan", *ACTING) else None
     papers = _settled(task_vars, fleet, scene, content, goal=goal, check_mode=check_mode) if content else Papers()
@@ -189,17 +213,27 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         "material": {host: list(names) for host, names in work.material.items()},
         "environment": {host: list(names) for host, names in work.environment.items()},
     }
-    pki = _pki(fleet, store, needing, scene) if goal == "rollout" else None
+    pki = _pki(fleet, store, needing, scene, revoke) if goal == "rollout" else None
     births = _births(fleet, store, scene, work) if pki and fleet.can_sign and not check_mode else {}
     carried["births"] = {host: [row["name"] for row in rows] for host, rows in births.items()}
     shown = {
         "pki": told(pki) if pki else "",
         **_birth_facts(scene, births),
-        **_material_facts(fleet, scene, work, check_mode=check_mode, soak=_soak_due(scene, ask, seen, goal=goal)),
+        **_material_facts(
+            fleet,
+            scene,
+            work,
+            acting=goal == "rollout",
+            keep=keep,
+            check_mode=check_mode,
+            soak=_soak_due(scene, ask, seen, goal=goal),
+        ),
         "rounds": len(work.rounds),
         "step_hosts": _step_hosts(scene, work),
         "result_hosts": "tls_none" if goal == "plan" else ["localhost"],
     }
+    carried["removals"] = [vars(removal) for removal in plan.removals]
+    carried["forgetting"] = sorted({each.host for each in plan.forgetting})
     carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
     run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
     facts = {"tls_run": told(run), "tls_plan": shown, "tls_requests": told({})}
@@ -239,6 +273,24 @@ def _settled(
     return Papers(digest)
 
 
+def _removals(
+    task_vars: t.Mapping[str, t.Any], fleet: Fleet, ask: Ask, seen: Json, *, goal: str
+) -> tuple[Removal, ...]:
+    """Return what leaves the hosts, revoked if that is asked for; a run about a part of the fleet removes nothing."""
+    revoking = flag(task_vars.get("tls_revoke_removed", False), "tls_revoke_removed")
+    if goal not in REMOVING or not _is_whole(fleet, ask) or not seen["leftovers"]:
+        return ()
+    view = fleet.view(())
+    roots = {root for found in view.trust.values() for root in found}
+    found = plan_removals(fleet.model, seen["leftovers"], roots=roots, hosts=ask.hosts)
+    issuers = {ca.sha256 for authority in view.authorities.values() for ca in authority.issuing}
+    return revocable(found, issuers=issuers, can_sign=fleet.can_sign) if revoking else found
+
+
+def _is_whole(fleet: Fleet, ask: Ask) -> bool:
+    return ask.by_wave or len(ask.scope) == len(fleet.model.pairs)
+
+
 def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:
     """Refuse a store from which nothing that the fleet holds came: nobody would trust what it makes.
 
@@ -263,7 +315,9 @@ def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:
     )
 
 
-def _store_view(fleet: Fleet, plan: Plan, seen: Json) -> tuple[StoreView, list[Instance]]:
+def _store_view(
+    fleet: Fleet, plan: Plan, seen: Json, revoke: t.Sequence[Revocation]
+) -> tuple[StoreView, list[Instance]]:
     """Return what is due in the store for the pairs that go on in this run, and the instances that they need it for."""
     active = {
         view.pair.id
@@ -271,10 +325,12 @@ def _store_view(fleet: Fleet, plan: Plan, seen: Json) -> tuple[StoreView, list[I
         if view.status in ("done", "due", "waiting") and rank(view.goal) >= rank("trusted")
     }
     instances = fleet.instances(active)
-    return fleet.view(instances, seen["instances"]), instances
+    return fleet.view(instances, seen["instances"], revoke=revoke), instances
 
 
-def _pki(fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene) -> Json | None:
+def _pki(
+    fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene, revoke: t.Sequence[Revocation]
+) -> Json | None:
     """Return the arguments of the task that makes what is due in the store; None if nothing is."""
     if not (view.changes and instances):
         return None
@@ -283,6 +339,7 @@ def _pki(fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene)
         "authorities": [vars(authority) for authority in fleet.wishes.authorities()],
         "identities": [vars(identity) for identity in fleet.wishes.identities(instances)],
         "trust_files": fleet.trust_files,
+        "revoke": [{name: value for name, value in vars(each).items() if name != "at"} for each in revoke],
         "generations_seen": sorted(
             {Instance.parse(name).host for name, seen in scene.instances.items() if seen.generation}
         ),
@@ -332,8 +389,17 @@ def _soak_due(scene: Scene, ask: Ask, seen: Json, *, goal: str) -> dict[str, Jso
     }
 
 
-def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool, soak: t.Mapping[str, Json]) -> Json:
-    """Return, per host, what to install: material, environment and collector; and what to look at in between."""
+def _material_facts(
+    fleet: Fleet,
+    scene: Scene,
+    plan: Plan,
+    *,
+    acting: bool,
+    keep: float,
+    check_mode: bool,
+    soak: t.Mapping[str, Json],
+) -> Json:
+    """Return, per host, what to install and to remove; and what to look at in between."""
     look = LookPlan(scene, token="material")
     for name in (name for names in plan.material.values() for name in names):
         look.see(Instance.parse(name))
@@ -354,13 +420,24 @@ def _material_facts(fleet: Fleet, scene: Scene, plan: Plan, *, check_mode: bool,
     environment = {
         host: [_environment(scene, Instance.parse(name)) for name in names] for host, names in plan.environment.items()
     }
-    hosts = sorted({*material, *environment, *soak})
+    removal: dict[str, Json] = {}
+    for each in plan.removals if acting else ():
+        if not each.held:
+            asked = removal.setdefault(each.host, {"directory": scene.directories[each.host], "instances": []})
+            asked["instances"].append({"name": each.name, "folder": each.folder})
+    forget: dict[str, list[Json]] = {}
+    for instance, steps in plan.forgetting.items() if acting else ():
+        specs = forget_specs(scene, instance, steps, days=keep)
+        forget.setdefault(instance.host, []).extend(spec.to_json() for spec in specs)
+    hosts = sorted({*material, *environment, *soak, *removal, *forget})
     again = LookPlan(scene, token="environment")
     again.see(*(Instance.parse(name) for names in plan.environment.values() for name in names))
     return {
         "material": parts(material),
         "soak": parts(soak),
         "environment": parts(environment),
+        "removal": parts(removal),
+        "forget": parts(forget),
         "environment_look": parts({} if check_mode else again.requests()),
         "material_hosts": [*hosts, "localhost"] if hosts else "tls_none",
     }
@@ -382,6 +459,7 @@ def _material(scene: Scene, instance: Instance) -> Json:
         "identity": wanted.identity,
         "trust": list(wanted.authorities),
         "formats": list(wanted.formats),
+        "environment": environment_place(scene.kinds[instance.name].environment),
         "due": bool(wanted.due),
     }
 

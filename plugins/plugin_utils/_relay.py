@@ -261,7 +261,7 @@ class Looks:
 
 def nothing_seen() -> Json:
     """Return what is seen before anybody looks."""
-    return {"instances": {}, "probes": {}, "watch": {}, "hosts": {}, "lost": {}}
+    return {"instances": {}, "probes": {}, "watch": {}, "hosts": {}, "leftovers": {}, "lost": {}}
 
 
 def _take(seen: Json, host: str, observation: Json, asked: t.Sequence[float] | None) -> None:
@@ -269,6 +269,8 @@ def _take(seen: Json, host: str, observation: Json, asked: t.Sequence[float] | N
     seen["instances"].update(observation.get("instances") or {})
     seen["probes"].update(observation.get("probes") or {})
     seen["watch"].update((observation.get("watch") or {}).get("listeners") or {})
+    if "leftovers" in observation:
+        seen["leftovers"][host] = observation["leftovers"]
     seen["hosts"][host] = {name: observation.get(name) or [] for name in ("addresses", "probe_ports")}
     if "soak" in observation:
         seen["hosts"][host]["soak"] = observation["soak"]
@@ -306,7 +308,7 @@ def merged(old: t.Mapping[str, t.Any], new: t.Mapping[str, t.Any]) -> Json:
     """Return what is seen with the newer over the older; a host that answers again is no longer lost."""
     lost = {host: why for host, why in old["lost"].items() if host not in new["hosts"]}
     return {
-        **{name: {**old[name], **new[name]} for name in ("instances", "probes", "watch")},
+        **{name: {**old[name], **new[name]} for name in ("instances", "probes", "watch", "leftovers")},
         "hosts": {
             **old["hosts"],
             **{host: {**old["hosts"].get(host, {}), **row} for host, row in new["hosts"].items()},

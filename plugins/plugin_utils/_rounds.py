@@ -108,6 +108,8 @@ def installed(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> Standing:
     if not made.get("failed"):
         standing = standing.at(looks.gather("tls_installed", plan["material"], token="material"))
     standing = standing.at(looks.gather("tls_environment_seen", plan["environment"], token="environment"))
+    ended = {"removals": _removed(plan["removals"], looks), "kept": _kept(plan, looks)}
+    standing = dataclasses.replace(standing, plan={**plan, **ended})
     notes: dict[str, Hold] = {}
     if made.get("failed"):
         names = {name for names in plan["material"].values() for name in names}
@@ -146,6 +148,30 @@ def born(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> tuple[Standing
             notes.update(_without(standing, [name], "the key of %s is born" % name, {"msg": why}, "material"))
     standing = standing.at({**nothing_seen(), "instances": seen}).noting(notes)
     return standing, asked
+
+
+def _kept(plan: Json, looks: Looks) -> dict[str, str]:
+    """Return why what steps kept could not be taken away, by the step's logical name, or the host."""
+    found: dict[str, str] = {}
+    for host in plan["forgetting"]:
+        result = looks.of(host, "tls_forgotten")
+        failures = result.get("failures") or {}
+        found.update({target: words_of(why) for target, why in failures.items()})
+        if not failures and (_has_failed(result) or not result):
+            found["what steps kept on %s" % host] = words_of(result.get("msg") or "its host did not answer")
+    return found
+
+
+def _removed(removals: t.Sequence[Json], looks: Looks) -> list[Json]:
+    """Return the removals with what came of them: ``failed`` says why one did not come about, empty if it did."""
+    rows = []
+    for row in removals:
+        result = looks.of(row["host"], "tls_removed") if not row["held"] else {}
+        why = (result.get("failures") or {}).get(row["name"], "")
+        if not (row["held"] or why) and (_has_failed(result) or not result):
+            why = "" if result.get("failures") else str(result.get("msg") or "its host did not answer")
+        rows.append({**row, "failed": words_of(why)})
+    return rows
 
 
 def _without(

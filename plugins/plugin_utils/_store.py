@@ -25,7 +25,7 @@ import typing as t
 from types import MappingProxyType
 
 from ..module_utils._core._lost_store import refuse_refill
-from ..module_utils._core._material import NOT_ISSUED_YET, WantedAuthority, WantedIdentity, identity_of
+from ..module_utils._core._material import NOT_ISSUED_YET, Revocation, WantedAuthority, WantedIdentity, identity_of
 from ._asking import Asking
 from ._csr import Request, read_request
 from ._folder import StoreError
@@ -96,6 +96,7 @@ def carry_out(
     passphrases: Passphrases,
     generations_seen: t.Sequence[str] = (),
     requests: t.Mapping[str, Request] = MappingProxyType({}),
+    revoke: t.Sequence[Revocation] = (),
     workers: int | None = None,
     trust_files: t.Mapping[str, str] | None = None,
 ) -> StoreView:
@@ -111,6 +112,7 @@ def carry_out(
         passphrases: what the user gave.
         generations_seen: the hosts that show generations of ours.
         requests: by identity, what hosts ask for of which the key is born there; without one its certificate waits.
+        revoke: certificates to revoke.
         workers: how many processes sign; by default one for each processor.
         trust_files: the CA lists of authorities that are not ours, by name.
     """
@@ -121,7 +123,7 @@ def carry_out(
         born = without_requests(view, identities, requests)
         return preflight(paths, born, passphrases=passphrases, generations_seen=generations_seen)
 
-    view = able(inspect(paths, authorities, identities, now=now, held=held, trust_files=trust_files))
+    view = able(inspect(paths, authorities, identities, now=now, held=held, revoke=revoke, trust_files=trust_files))
     if not view.changes:
         return view
     with opened(paths) as (authority_folder, identity_folder):
@@ -130,13 +132,13 @@ def carry_out(
         with authority_folder.locked(), identity_folder.locked():
             found = look(authority_folder, identity_folder, identities, lists=lists)
             asked = look_at_requests(paths, identity_folder, identities, lists)
-            view = able(view_of(found, asked, authorities, identities, now=now, held=held))
+            view = able(view_of(found, asked, authorities, identities, now=now, held=held, revoke=revoke))
             if not view.changes:
                 return view
             secrets = open_secrets((authority_folder, identity_folder), view.changes, passphrases, make=True)
             transaction = Transaction(authority_folder, identity_folder, found, secrets, now=now, workers=workers)
             try:
-                issued = transaction.run(authorities, identities, view.acts("sign"), requests)
+                issued = transaction.run(authorities, identities, view.acts("sign"), requests, revoke)
             finally:
                 transaction.close()
             asking = Asking(paths.requests, identity_folder, secrets.get("identities"), asked, now=now)

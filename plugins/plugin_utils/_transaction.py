@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import secrets
@@ -17,6 +18,7 @@ from cryptography import x509
 from ..module_utils._core._issuing import Signing
 from ..module_utils._core._material import (
     IdentityInfo,
+    Revocation,
     WantedAuthority,
     WantedIdentity,
     authority_target,
@@ -27,7 +29,7 @@ from . import _pki
 from ._csr import Request
 from ._folder import Batch, Folder, StoreError
 from ._found import Authority, Found, as_issued, identity_file, issuing_part
-from ._journal import Intent, Issued, Journal, JournalState, abandoned, crl_numbered, intents, issued
+from ._journal import Intent, Issued, Journal, JournalState, abandoned, crl_numbered, intents, issued, revocations
 from ._parallel import spread
 from ._secrets import FILE as SECRET_FILE
 from ._secrets import Later, Passphrases, Secret, new_secret, open_secret, passphrase_for_new
@@ -125,6 +127,7 @@ class Transaction:
         at = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat()
         self._stamp = {"batch": secrets.token_hex(8), "at": at}
         self._issued: list[Issued] = []
+        self._revoked: list[Revocation] = []
         self._own: dict[str, Folder] = {}
         self._signers: dict[tuple[str, str], tuple[_pki.Signer, bytes]] = {}
 
@@ -140,13 +143,17 @@ class Transaction:
         identities: t.Sequence[WantedIdentity],
         due: t.Mapping[str, str],
         asked: t.Mapping[str, Request],
+        revoke: t.Sequence[Revocation] = (),
     ) -> dict[str, IdentityInfo]:
         """Make everything that we sign and is due, and return the new identities; ``asked`` is what hosts ask for."""
         if not due:
             return {}
+        known = {each.serial for each in self._found.journal.revoked}
+        fresh = [dataclasses.replace(each, at=self._now) for each in revoke if each.serial not in known]
+        self._revoked = [*self._found.journal.revoked, *fresh]
         requests = self._requests(authorities, identities, due, asked)
         numbers = self._crl_numbers(authorities, due)
-        self._announce(requests, numbers)
+        self._announce(requests, numbers, fresh)
         batch = Batch()
         self._add_secret("authorities", self._authority_folder, batch)
         self._make_authorities(authorities, requests, numbers, batch)
@@ -218,13 +225,19 @@ class Transaction:
                     numbers[authority.name, part] = max([self._now, before + 1, *[number + 1 for number in seen]])
         return numbers
 
-    def _announce(self, requests: t.Sequence[_Request], numbers: t.Mapping[tuple[str, str], int]) -> None:
+    def _announce(
+        self,
+        requests: t.Sequence[_Request],
+        numbers: t.Mapping[tuple[str, str], int],
+        revoked: t.Sequence[Revocation],
+    ) -> None:
         """Put on the disk what is about to be signed, and close what an earlier run announced."""
         left = sorted(self._found.journal.open)
         published = self._found.published
         entries = issued([published[serial] for serial in left if serial in published], **self._stamp)
         entries += abandoned([serial for serial in left if serial not in published], **self._stamp)
         entries += intents([self._intent(request, requests) for request in requests], **self._stamp)
+        entries += revocations(revoked, **self._stamp)
         entries += [crl_numbered("%s/%s" % key, number, **self._stamp) for key, number in numbers.items()]
         self._journal.append(entries, state=self._found.journal)
 
@@ -276,7 +289,10 @@ class Transaction:
                 self._take_in(name, issuing_part(number), issuing, batch)
         for (name, part), number in numbers.items():
             life = _pki.ROOT_CRL_LIFE if part == "root" else _pki.ISSUING_CRL_LIFE
-            crl = _pki.build_crl(self._signer(name, part), number=number, life=life, now=self._now)
+            signer = self._signer(name, part)
+            issuer = _pki.der_sha256(signer.certificate)
+            revoked = [each for each in self._revoked if each.issuer == issuer and each.not_after >= self._now]
+            crl = _pki.build_crl(signer, number=number, life=life, now=self._now, revoked=revoked)
             batch.add(self._folder_of(name), part + ".crl.pem", crl)
 
     def _take_in(self, name: str, part: str, signer: _pki.Signer, batch: Batch) -> None:

@@ -21,6 +21,7 @@ from ..module_utils._core._issuing import (
 from ..module_utils._core._material import (
     AuthorityInfo,
     IdentityInfo,
+    Revocation,
     WantedAuthority,
     WantedIdentity,
     authority_target,
@@ -30,7 +31,7 @@ from ..module_utils._core._material import (
 from ..module_utils._core._requesting import Awaited, RequestPlaces, awaited, plan_requested
 from ._answers import ReadAnswer
 from ._folder import Folder, StoreError
-from ._found import Authority, Found, identity_file, look, opened
+from ._found import Authority, Found, identity_file, list_name, look, opened
 from ._place import StorePaths
 from ._requests import KeptRequest, is_shown_at, look_for_answer, places_of, read_request
 from ._trust_list import TrustList, notes_on_lists, read_trust_lists
@@ -51,6 +52,7 @@ class StoreView:
         trust: by authority, the fingerprints of its roots.
         roots: by authority, its roots as PEM.
         issuing: by authority, its issuing authorities as PEM.
+        lists: by authority, the names of the revocation lists that its readers are given.
         crls: by authority, the revocation lists of all of these as PEM.
         holds_identities: whether the store holds any identity, wanted or not.
         unfinished: what a killed run announced and never published, one sentence each.
@@ -65,6 +67,7 @@ class StoreView:
     trust: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     roots: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     issuing: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lists: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     crls: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     holds_identities: bool = False
     unfinished: tuple[str, ...] = ()
@@ -135,6 +138,7 @@ def inspect(
     *,
     now: int,
     held: Held = MappingProxyType({}),
+    revoke: t.Sequence[Revocation] = (),
     trust_files: t.Mapping[str, str] | None = None,
 ) -> StoreView:
     """Return what the store holds and what is due. Needs no passphrase, takes no lock, changes nothing.
@@ -144,6 +148,8 @@ def inspect(
         authorities: ours, that are wanted.
         identities: that are wanted.
         now: seconds since 1970.
+        held: by identity, the keys that its host has.
+        revoke: certificates to revoke.
         trust_files: the CA lists of authorities that are not ours, by name.
 
     Raises:
@@ -155,7 +161,7 @@ def inspect(
     with opened(paths) as (authority_folder, identity_folder):
         found = look(authority_folder, identity_folder, identities, lists=lists)
         asked = look_at_requests(paths, identity_folder, identities, lists)
-    return view_of(found, asked, authorities, identities, now=now, held=held)
+    return view_of(found, asked, authorities, identities, now=now, held=held, revoke=revoke)
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,6 +200,7 @@ def view_of(
     *,
     now: int,
     held: Held = MappingProxyType({}),
+    revoke: t.Sequence[Revocation] = (),
 ) -> StoreView:
     """Return what was found beside what is wanted.
 
@@ -202,7 +209,9 @@ def view_of(
         authorities, identities: what is wanted.
         now: seconds since 1970.
         held: by identity, the keys that its host has, where they are born there and somebody looked.
+        revoke: certificates to revoke.
     """
+    revoked = [*found.journal.revoked, *revoke]
     infos = {name: authority.info(name) for name, authority in sorted(found.authorities.items())}
     changes: list[Signing] = []
     notes: list[str] = notes_on_lists(found.lists, now=now)
@@ -210,8 +219,9 @@ def view_of(
     for authority in sorted(authorities, key=lambda each: each.name):
         info = infos.get(authority.name, AuthorityInfo(authority.name))
         had_root = authority_target(authority.name, "root") in found.journal.issued
-        changes += plan_authority(authority, found=info, now=now, had_root=had_root)
+        changes += plan_authority(authority, found=info, now=now, had_root=had_root, revoked=revoked)
         notes += notes_on_authority(authority, found=info, now=now)
+    fallen = {each.serial for each in revoked}
     for identity in sorted(identities, key=lambda each: each.name):
         there = found.identities.get(identity.name)
         if identity.name in asked:
@@ -219,7 +229,7 @@ def view_of(
             if awaits is not None:
                 awaiting[identity.name] = awaits
         else:
-            change = plan_identity(identity, found=there, now=now, held=held.get(identity.name))
+            change = plan_identity(identity, found=there, now=now, held=held.get(identity.name), revoked=fallen)
         if change is not None:
             changes.append(change)
     notes += [each.seen for each in awaiting.values()]
@@ -238,6 +248,7 @@ def view_of(
         },
         issuing={name: tuple(ca.pem for ca in authority.issuing) for name, authority in ours},
         crls={name: _lists_of(authority) for name, authority in ours},
+        lists={name: tuple(list_name(name, ca) for ca in authority.living(now)) for name, authority in ours},
         holds_identities=found.holds_identities,
         unfinished=_unfinished(found),
         notes=tuple(notes),

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import typing as t
 
-from ..module_utils._core._material import MaterialRefused, WantedAuthority, WantedIdentity
+from ..module_utils._core._material import MaterialRefused, Revocation, WantedAuthority, WantedIdentity
 from ..module_utils._core._names import is_ip_address
 from ._idna import to_a_label
 
@@ -31,9 +31,11 @@ TASK_OPTIONS = {
     "identities": "dicts",
     "generations_seen": "list",
     "requests": "dict",
+    "revoke": "dicts",
     "store": "dict",
     "trust_files": "dict",
 }
+REVOCATION_OPTIONS = {"name": "str", "serial": "str", "issuer": "str", "not_after": "int"}
 STORE_OPTIONS = {"path": "str", "authorities": "str", "identities": "str", "ledger": "str", "requests": "str"}
 AUTHORITY_OPTIONS = {
     "name": "str",
@@ -63,6 +65,11 @@ def task_options(arguments: _Option) -> dict[str, t.Any]:
     options.update(_checked(arguments, TASK_OPTIONS, where="connsec.tls.pki"))
     options["store"] = _checked(options["store"], STORE_OPTIONS, where="store")
     return options
+
+
+def wanted_revocations(options: t.Sequence[_Option]) -> list[Revocation]:
+    """Return the certificates to revoke."""
+    return [Revocation(**each) for each in _all_checked(options, REVOCATION_OPTIONS, where="revoke")]
 
 
 def wanted_authorities(

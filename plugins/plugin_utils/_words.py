@@ -11,6 +11,7 @@ import typing as t
 from ..module_utils._core._entities import Pair
 from ..module_utils._core._hold import Hold
 from ..module_utils._core._profile import PROFILES
+from ..module_utils._core._removal import Removal
 from ..module_utils._core._stages import MOVES_TO
 from ..module_utils._core._steps import Round
 from ..module_utils._core._survey import View
@@ -47,6 +48,9 @@ def plan_lines(decision: Decision) -> list[str]:
         ("environment", ["%s: %s" % (host, ", ".join(names)) for host, names in plan.environment.items()]),
     ):
         lines += ["  %s: %s" % (what, row) for row in _some(rows)] + _rest(rows)
+    lines += _removal_lines(plan.removals)
+    kept = ["%s kept: %s" % (instance.name, ", ".join(steps)) for instance, steps in plan.forgetting.items()]
+    lines += ["  forget: what steps of %s" % row for row in _some(kept)] + _rest(kept)
     for number, this in enumerate(plan.rounds, start=1):
         lines += _round_of_plan(number, len(plan.rounds), this, decision)
     lines += _limit_lines(decision)
@@ -141,6 +145,15 @@ def _datagram_lines(listeners: t.Iterable[str]) -> list[str]:
 
 def _listener_of(pair: Pair) -> str:
     return "%s.%s" % (pair.server.component, pair.listener.name)
+
+
+def _removal_lines(removals: t.Sequence[Removal]) -> list[str]:
+    """Return what leaves the hosts, and what should and does not."""
+    leave = [each for each in removals if not each.held]
+    going = ["%s: %s, because %s" % (each.name, ", ".join(each.parts), each.reason) for each in leave]
+    kept = ["%s: %s" % (each.name, each.held) for each in removals if each.held]
+    lines = ["  remove: %s" % row for row in _some(going)] + _rest(going)
+    return lines + ["  not removed: %s" % row for row in _some(kept)] + _rest(kept)
 
 
 T = t.TypeVar("T")

@@ -13,7 +13,7 @@ from ._environment import holds, library_variables
 from ._observed import SeenInstance
 from ._scene import Scene, Wanted
 
-Part = t.Literal["trust", "certificate", "formats"]
+Part = t.Literal["trust", "certificate", "formats", "lists"]
 
 #: The files of a generation that a part consists of; drift of others says nothing about it.
 _FILES: t.Final[t.Mapping[str, tuple[str, ...]]] = {
@@ -33,7 +33,7 @@ _FILES: t.Final[t.Mapping[str, tuple[str, ...]]] = {
 def material_faults(scene: Scene, instance: Instance) -> dict[str, str]:
     """Return what of the installed material is not as planned, a sentence a part; nothing if all is.
 
-    The parts are ``trust``, ``certificate`` and ``formats``.
+    The parts are ``trust``, ``certificate``, ``formats`` and ``lists``.
     """
     seen = scene.seen(instance)
     if "installed" in seen.unreadable:
@@ -65,6 +65,8 @@ def _differences(seen: SeenInstance, wanted: Wanted) -> dict[str, str]:
         found["trust"] = "the CA list is another"
     if sorted(inputs.get("formats") or ()) != sorted(wanted.formats):
         found["formats"] = "the formats are others"
+    if wanted.lists is not None and sorted(inputs.get("crl") or ()) != sorted(wanted.lists):
+        found["lists"] = "a newer revocation list is there"
     return found
 
 

@@ -17,8 +17,8 @@ from ._material import (
     DAY,
     AuthorityInfo,
     CaInfo,
-    CrlInfo,
     IdentityInfo,
+    Revocation,
     WantedAuthority,
     WantedIdentity,
     authority_target,
@@ -57,7 +57,12 @@ def renewal_at(name: str, *, not_before: int, not_after: int) -> int:
 
 
 def plan_identity(
-    wanted: WantedIdentity, *, found: IdentityInfo | None, now: int, held: t.Collection[str] | None = None
+    wanted: WantedIdentity,
+    *,
+    found: IdentityInfo | None,
+    now: int,
+    held: t.Collection[str] | None = None,
+    revoked: t.Collection[str] = (),
 ) -> Signing | None:
     """Return the change that takes an identity from what was ``found`` to what is ``wanted``, if one is needed.
 
@@ -69,8 +74,11 @@ def plan_identity(
         now: seconds since 1970.
         held: digests of the public halves of the keys that its host has, where they are born there; None if nobody
             looked.
+        revoked: serial numbers of what is revoked.
     """
     urgent = _reason_of_ours(wanted, found=found, now=now) or _reason_of_key(wanted, found=found, held=held)
+    if urgent is None and found is not None and found.serial in revoked:
+        urgent = "it is revoked"
     reason = urgent or _reason_to_renew(wanted, found=found, now=now)
     if reason is None:
         return None
@@ -178,7 +186,12 @@ def notes_on_identities(
 
 
 def plan_authority(
-    wanted: WantedAuthority, *, found: AuthorityInfo, now: int, had_root: bool = False
+    wanted: WantedAuthority,
+    *,
+    found: AuthorityInfo,
+    now: int,
+    had_root: bool = False,
+    revoked: t.Sequence[Revocation] = (),
 ) -> tuple[Signing, ...]:
     """Return the changes that an authority needs: a root, an issuing authority, and their revocation lists.
 
@@ -191,6 +204,7 @@ def plan_authority(
         found: the authority as the store has it.
         now: seconds since 1970.
         had_root: whether the journal says that a root of it was issued.
+        revoked: what has to stand on lists, whoever issued it.
 
     Raises:
         StoreLost: it had a root, and the store has lost it.
@@ -209,22 +223,22 @@ def plan_authority(
         can_wait = newest is not None and now <= newest.not_after
         target = authority_target(wanted.name, "issuing")
         changes.append(Signing(target, before, after, issuing_reason, can_wait=can_wait))
-    for part, crl in _lists(found, is_succeeded=issuing_reason is not None, now=now):
-        crl_reason = _reason_for_crl(crl, now=now)
+    for part, ca in _lists(found, is_succeeded=issuing_reason is not None, now=now):
+        crl_reason = _reason_for_crl(ca, revoked=revoked, now=now)
         if crl_reason:
             target = authority_target(wanted.name, part)
             changes.append(Signing(target, None, "a current list", crl_reason, can_wait=True))
     return tuple(changes)
 
 
-def _lists(found: AuthorityInfo, *, is_succeeded: bool, now: int) -> t.Iterator[tuple[str, CrlInfo | None]]:
-    """Return the lists that an authority has to have, by part; ``is_succeeded`` if a new issuing authority is made."""
-    yield "root CRL", found.root.crl if found.root else None
+def _lists(found: AuthorityInfo, *, is_succeeded: bool, now: int) -> t.Iterator[tuple[str, CaInfo | None]]:
+    """Return those that have to have a list, by part; ``is_succeeded`` if a new issuing authority is made."""
+    yield "root CRL", found.root
     older = found.issuing if is_succeeded else found.issuing[:-1]
-    yield "issuing CRL", None if is_succeeded else found.issuing[-1].crl
+    yield "issuing CRL", None if is_succeeded else found.issuing[-1]
     for ca in older:
         if now <= ca.not_after:
-            yield "issuing %d CRL" % ca.number, ca.crl
+            yield "issuing %d CRL" % ca.number, ca
 
 
 def _reason_for_issuing(issuing: CaInfo | None, *, now: int) -> str | None:
@@ -239,9 +253,14 @@ def _reason_for_issuing(issuing: CaInfo | None, *, now: int) -> str | None:
     return None
 
 
-def _reason_for_crl(crl: CrlInfo | None, *, now: int) -> str | None:
-    if crl is None:
+def _reason_for_crl(ca: CaInfo | None, *, revoked: t.Sequence[Revocation], now: int) -> str | None:
+    crl = ca.crl if ca else None
+    if ca is None or crl is None:
         return "no list yet"
+    missing = [each for each in revoked if each.issuer == ca.sha256 and each.serial not in crl.serials]
+    names = sorted({each.name for each in missing if each.not_after >= now})
+    if names:
+        return "%s revoked" % (("%s is" if len(names) == 1 else "%s are") % few(names))
     if now > crl.next_update:
         return "it has expired"
     if now >= crl.this_update + (crl.next_update - crl.this_update) // 2:

@@ -44,6 +44,7 @@ class LookPlan:
         self._settling: dict[str, dict[str, tuple[Pair, Instance]]] = {}
         self._collected: set[str] = set()
         self._back: dict[str, list[str]] = {}
+        self._known: dict[str, list[str]] = {}
 
     def see(self, *instances: Instance) -> None:
         """Look at files, settings, process, sockets and sessions of instances, as far as they are ours."""
@@ -55,6 +56,10 @@ class LookPlan:
         """Have an instance's host tell which of these steps, in the order in which they go back, it could not."""
         self.see(instance)
         self._back[instance.name] = list(steps)
+
+    def find_leftovers(self, host: str, known: t.Collection[str]) -> None:
+        """Have a host tell of the folders of ours that are none of those ``known``."""
+        self._known[host] = sorted(known)
 
     def dial(self, pair: Pair, *, thorough: bool = False) -> None:
         """Dial a pair's listener as its client does, and in the clear.
@@ -108,6 +113,7 @@ class LookPlan:
     def hosts(self) -> list[str]:
         """The hosts that have something to look at, without those that are lost."""
         found = {*self._instances, *self._probes, *self._fronts, *self._watched, *self._settling, *self._collected}
+        found |= {*self._known}
         return sorted(found - set(self._scene.lost))
 
     def requests(self, *, watch: float = 0.0, settle: float = 0.0) -> dict[str, Request]:
@@ -135,6 +141,8 @@ class LookPlan:
             request["settle"] = [self._settled(pair, end, settle) for pair, end in settling]
         if host in self._collected:
             request["soak"] = True
+        if host in self._known:
+            request["leftovers"] = {"known": self._known[host]}
         if host in self._watched:
             rows = [self._listener(server, name) for server, name in self._watched[host]]
             request["watch"] = {"seconds": watch, "interval": SAMPLE, "listeners": rows}

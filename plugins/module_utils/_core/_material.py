@@ -157,6 +157,26 @@ class CrlInfo:
     number: int
     this_update: int
     next_update: int
+    serials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """A certificate that stands on its issuer's list until it ends.
+
+    Attributes:
+        name: of the identity.
+        serial: of its certificate.
+        issuer: fingerprint of the certificate above it.
+        not_after: when it ends.
+        at: when it was revoked; 0 for now.
+    """
+
+    name: str
+    serial: str
+    issuer: str
+    not_after: int
+    at: int = 0
 
 
 @dataclass(frozen=True)
@@ -208,6 +228,11 @@ def identity_of(target: str) -> str | None:
 def authority_target(name: str, part: str) -> str:
     """Return the logical name of a part of an authority in changes: ``root``, ``issuing``, ``root CRL``, ..."""
     return "authority %s %s" % (name, part)
+
+
+def is_list_of(target: str, name: str) -> bool:
+    """Return whether a change is about a revocation list of an authority."""
+    return target.startswith(authority_target(name, "")) and target.endswith(" CRL")
 
 
 def common_name_of(wanted: WantedIdentity) -> str:

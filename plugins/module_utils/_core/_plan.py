@@ -13,6 +13,7 @@ from ._entities import Instance, Pair
 from ._hold import Hold
 from ._holding import has_old_material, lacks_environment, lacks_variable, material_fault
 from ._packing import pack
+from ._removal import Removal
 from ._scene import Scene, setting
 from ._stages import GATES, MOVES_TO, is_noted, rank, step_name, steps_of
 from ._steps import Round, Step
@@ -29,6 +30,8 @@ class Plan:
     Attributes:
         stuck: steps that were asked to go back and do not, each with what holds it.
         reopened: by pair, what it no longer has once steps have gone back.
+        removals: instances that leave their hosts.
+        forgetting: steps whose snapshots go away, by instance.
     """
 
     views: tuple[View, ...]
@@ -37,11 +40,14 @@ class Plan:
     environment: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stuck: t.Mapping[Step, Hold] = field(default_factory=dict)
     reopened: t.Mapping[str, Loss] = field(default_factory=dict)
+    removals: tuple[Removal, ...] = ()
+    forgetting: t.Mapping[Instance, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether nothing is due on hosts."""
-        return not (self.rounds or self.material or self.environment)
+        removing = any(not removal.held for removal in self.removals)
+        return not (self.rounds or self.material or self.environment or self.forgetting or removing)
 
 
 def make_plan(scene: Scene, ask: Ask) -> Plan:

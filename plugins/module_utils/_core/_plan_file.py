@@ -26,6 +26,9 @@ from ._survey import Ask
 
 VERSION: t.Final = 1
 
+#: What goes away from hosts, by instance; not in every plan.
+_LEAVING: t.Final = {"removals": "removal ", "forgetting": "forgetting of "}
+
 Content = t.Dict[str, t.Any]
 
 
@@ -51,7 +54,19 @@ def plan_content(scene: Scene, ask: Ask, plan: Plan, store: t.Iterable[Signing],
             {"phase": this.phase, "together": this.together, "steps": [_step(scene, step) for step in this.steps]}
             for this in plan.rounds
         ],
+        **_leaving(plan),
     }
+
+
+def _leaving(plan: Plan) -> Content:
+    """Return what goes away from hosts; a plan by which nothing does says nothing of it."""
+    found: Content = {}
+    removals = {each.name: list(each.parts) for each in plan.removals if not each.held}
+    if removals:
+        found["removals"] = removals
+    if plan.forgetting:
+        found["forgetting"] = {instance.name: list(steps) for instance, steps in plan.forgetting.items()}
+    return found
 
 
 def _why_signed(change: Signing) -> str:
@@ -87,7 +102,7 @@ def _why_moved(scene: Scene, step: Step) -> str:
 
 def does_nothing(content: Content) -> bool:
     """Return whether nothing is due in a plan, neither on hosts nor in the store."""
-    return not any(content[name] for name in ("store", "material", "environment", "rounds"))
+    return not any(content.get(name) for name in ("store", "material", "environment", "rounds", *_LEAVING))
 
 
 def plan_bytes(content: Content) -> bytes:
@@ -143,6 +158,8 @@ def _pieces(content: Content) -> dict[str, str]:
     pieces = {"goal %s %s" % (content["goal"], how_far): ""}
     for what, lead in (("pairs", "pair "), ("store", ""), ("material", "material "), ("environment", "environment ")):
         pieces.update((lead + name, json.dumps(said, sort_keys=True)) for name, said in content[what].items())
+    for what, lead in _LEAVING.items():
+        pieces.update((lead + name, json.dumps(said)) for name, said in content.get(what, {}).items())
     for this in content["rounds"]:
         pieces.update((step["step"], json.dumps([this["together"], step], sort_keys=True)) for step in this["steps"])
     return pieces
@@ -153,6 +170,8 @@ def _is_rest(found: Content, *, of: Content) -> bool:
     if any(found[name] != of[name] for name in ("goal", "until", "takes_back")):
         return False
     if any(found[what].keys() - of[what].keys() for what in ("pairs", "store", "material", "environment")):
+        return False
+    if any(said != of.get(what, {}).get(name) for what in _LEAVING for name, said in found.get(what, {}).items()):
         return False
     if any(said["after"] != of["store"][name]["after"] for name, said in found["store"].items()):
         return False

@@ -29,9 +29,10 @@ class Wanted:
         authorities: names of the authorities that it trusts.
         trust: SHA-256 of their root certificates; None while they are not made.
         formats: the formats that its kind reads, and ``pem``.
-        due: why the certificate is about to be another one; empty if it is not.
+        due: why the certificate is about to be another one, or a revocation list is; empty if none is.
         awaits: who has to sign for the planned certificate first; None if nobody has to.
         covers: the names that the certificate is good for meanwhile.
+        lists: names of the revocation lists that it is given; None if its kind reads none.
     """
 
     identity: str | None
@@ -40,6 +41,7 @@ class Wanted:
     trust: tuple[str, ...] | None
     formats: tuple[str, ...]
     due: str = ""
+    lists: tuple[str, ...] | None = None
     awaits: Awaited | None = None
     covers: frozenset[str] = frozenset()
 
@@ -69,6 +71,7 @@ class Scene:
         adopted: by instance, where key and certificate lie that were there before us, under the words of options.
         switched: since when the ledger has a pair on TLS, in seconds since 1970.
         soaked: what was collected of listeners between runs, by listener id.
+        since: when each pair came to its stage, as the ledger has it, in seconds since 1970.
         looked: whether anybody looks in this run; without, the ledger is all that is known.
         check_mode: whether nothing is to be changed, so that gates have nothing to look at.
     """
@@ -88,6 +91,7 @@ class Scene:
     adopted: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
     switched: t.Mapping[str, float] = field(default_factory=dict)
     soaked: t.Mapping[str, SeenSoak] = field(default_factory=dict)
+    since: t.Mapping[str, float] = field(default_factory=dict)
     looked: bool = True
     check_mode: bool = False
 

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import typing as t
+from types import MappingProxyType
 
 from ._entities import IdentitySpec, Instance, Model, Pair
 from ._errors import TlsError
 from ._kind import InstanceKind
 from ._limits import Agreement, agree_on_key
-from ._material import WantedAuthority, WantedIdentity, identity_target
+from ._material import WantedAuthority, WantedIdentity, identity_target, is_list_of
 from ._names import NameRefused, dns_name
 from ._requesting import Awaited
 from ._scene import Wanted
@@ -156,6 +157,7 @@ class Wishes:
         due: t.Mapping[str, str],
         awaited: t.Mapping[str, Awaited] | None = None,
         covered: t.Mapping[str, t.Sequence[str]] | None = None,
+        lists: t.Mapping[str, t.Sequence[str]] = MappingProxyType({}),
     ) -> Wanted:
         """Return the material that the instance has to hold.
 
@@ -166,6 +168,7 @@ class Wishes:
             due: why something in the store is due, by target.
             awaited: the identities that wait for somebody who may sign.
             covered: by identity, the names that its present certificate is good for.
+            lists: by authority, the names of its revocation lists.
         """
         identity = self.identity_of(instance) if self.presents(instance) else None
         awaits = (awaited or {}).get(identity) if identity else None
@@ -173,6 +176,7 @@ class Wishes:
         files = self._files_of(instance) if identity else {}
         if files or (awaits and identity not in certificates):
             identity = None  # its trust goes ahead, or is all that we install
+        reads = "crl" in self.formats_of(instance)
         authorities = self.trusted_by(instance)
         trust = {root for name in authorities for root in roots.get(name, ())}
         return Wanted(
@@ -181,10 +185,20 @@ class Wishes:
             authorities=authorities,
             trust=tuple(sorted(trust)) if all(roots.get(name) for name in authorities) else None,
             formats=self.formats_of(instance),
-            due=due.get(identity_target(identity), "") if identity else "",
+            due=self._why_due(instance, identity, authorities, due),
+            lists=tuple(sorted(each for name in authorities for each in lists.get(name, ()))) if reads else None,
             awaits=awaits,
             covers=covers,
         )
+
+    def _why_due(
+        self, instance: Instance, identity: str | None, authorities: t.Sequence[str], due: t.Mapping[str, str]
+    ) -> str:
+        """Return why what the instance holds is about to be another: its certificate, or a list that it reads."""
+        why = due.get(identity_target(identity), "") if identity else ""
+        if why or "crl" not in self.formats_of(instance):
+            return why
+        return next((due[each] for name in authorities for each in sorted(due) if is_list_of(each, name)), "")
 
     def _spec(self, name: str) -> IdentitySpec:
         found = self._model.identities.get(name)

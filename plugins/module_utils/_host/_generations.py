@@ -204,6 +204,8 @@ class Material:
             "files": rows,
             "installed_at": round(time.time(), 3),
         }
+        if self._asked.get("environment"):
+            manifest["environment"] = self._asked["environment"]  # so that its lines are found once nobody names it
         write_new(os.path.join(folder, MANIFEST), _text(manifest), mode=PUBLIC_MODE)
         sync_folder(folder)
         sync_folder(os.path.dirname(folder))

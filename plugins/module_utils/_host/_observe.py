@@ -10,6 +10,7 @@ them.
 
 from __future__ import annotations
 
+import os
 import time
 import typing as t
 
@@ -19,7 +20,7 @@ from ._sight import Asked, Json, RequestRefused, Sight
 #: A request never makes a host watch for longer than this.
 _WATCH_LIMIT: t.Final = 3600.0
 #: What a request may ask for.
-_KEYS: t.Final = ("directory", "instances", "probes", "watch", "settle", "soak", "token")
+_KEYS: t.Final = ("directory", "instances", "probes", "watch", "settle", "soak", "leftovers", "token")
 
 
 def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> Json:
@@ -29,8 +30,8 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
     own is taken for one of theirs.
 
     Args:
-        request: ``directory``, ``instances``, ``probes``, ``watch``, ``settle``, ``soak`` and ``token``, each of them
-            optional; described in ``docs/looking.md``.
+        request: ``directory``, ``instances``, ``probes``, ``watch``, ``settle``, ``soak``, ``leftovers`` and ``token``,
+            all optional; described in ``docs/looking.md``.
         stranger: certificate and key of an authority that nobody trusts, for the probes that ask for it.
 
     Raises:
@@ -73,6 +74,10 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
         from ._soak import collected
 
         seen["soak"] = collected(str(request.get("directory") or "/etc/connsec"))
+    if request.get("leftovers"):
+        seen["leftovers"] = _leftovers(
+            str(request.get("directory") or "/etc/connsec"), request["leftovers"].get("known") or ()
+        )
     if "token" in request:
         seen["token"] = request["token"]
     return seen
@@ -112,6 +117,19 @@ def _watch(asked: Asked, sights: t.Mapping[str, Sight]) -> Json:
 
     seen = watch(listeners, seconds=seconds, interval=interval, also=note)
     return {"listeners": seen, "sockets": {name: sights[name].recent_rows() for name in names}}
+
+
+def _leftovers(directory: str, known: t.Collection[str]) -> Json:
+    """Return the folders of ours that are none of those known."""
+    try:
+        strange = sorted({*os.listdir(directory)} - {".lock", *known})
+    except OSError:
+        return {}
+    if not strange:
+        return {}
+    from ._leftovers import leftovers
+
+    return dict(leftovers(directory, strange))
 
 
 def _watched(row: Asked) -> t.Any:

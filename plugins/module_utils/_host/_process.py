@@ -40,13 +40,13 @@ def pids_of(process: t.Mapping[str, t.Any] | None) -> list[int]:
         main, group = _service(str(process["service"]))
     else:
         raise ProcessUnknown("a process is found by pid_file or by service, not by %s" % ", ".join(sorted(process)))
-    if main is None or not _runs(main):
+    if main is None or not runs(main):
         return []
     grouped = _group(group) if group else []
     return [main] + [pid for pid in grouped or descendants(main) if pid != main]
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     """Return whether a process is there; one that ended stays listed, for ever where no parent asks (in containers)."""
     return os.path.isdir("/proc/%d" % pid) and _stat(pid)[:1] != ["Z"]
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._back import make_rollback
@@ -20,6 +21,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._plan_file impor
     read_plan,
     refuse_other_plan,
 )
+from ansible_collections.connsec.tls.plugins.module_utils._core._removal import Removal
 
 from .scenes import ask_for, at_stage, scene_of, showing
 
@@ -91,6 +93,22 @@ def test_a_fleet_that_is_done_has_a_plan_that_does_nothing():
     assert not does_nothing(content())
 
 
+def test_what_leaves_a_host_is_a_part_of_the_plan_and_what_stays_is_none():
+    scene, ask = at_stage(scene_of(), "enforced"), ask_for(scene_of())
+    plan = make_plan(scene, ask)
+    leaves = Removal("old@app1", "app1", "old", "it is gone", parts=("material",))
+    held = Removal("kept@app1", "app1", "kept", "it is gone", held="process 7 names it")
+    store = scene.model.pairs[-1].server
+    for changed, told in (
+        ({"removals": (held,)}, {}),
+        ({"removals": (leaves, held)}, {"removals": {"old@app1": ["material"]}}),
+        ({"forgetting": {store: ("permit-sql",)}}, {"forgetting": {store.name: ["permit-sql"]}}),
+    ):
+        found = plan_content(scene, ask, dataclasses.replace(plan, **changed), (), goal="rollout")
+        assert {name: found[name] for name in ("removals", "forgetting") if name in found} == told
+        assert does_nothing(found) is (not told)
+
+
 def without_a_step(found):
     found["rounds"][0]["steps"].pop()
 
@@ -124,6 +142,14 @@ def with_a_load_of_something_else(found):
     found["rounds"] = [{"phase": "load", "together": False, "steps": [{**LOAD, "step": "step load other@db1"}]}]
 
 
+def with_a_removal(found):
+    found["removals"] = {"old@app1": ["material"]}
+
+
+def with_more_forgotten(found):
+    found["forgetting"] = {"store@db1": ["permit-sql"]}
+
+
 LOAD = {"of": [], "why": "load", "sets": []}
 CHANGES = [
     (without_a_step, "only in that one: step permit-", False),
@@ -133,6 +159,8 @@ CHANGES = [
     (further, "not in that one: goal rollout until switched; only in that one: goal rollout until enforced", True),
     (in_another_order, "its rounds come in another order", False),
     (with_a_load_of_what_it_touches, "not in that one: step load store@db1", False),
+    (with_a_removal, "not in that one: removal old@app1", True),
+    (with_more_forgotten, "not in that one: forgetting of store@db1", True),
     (with_a_load_of_something_else, "not in that one: step load other@db1", True),
 ]
 

@@ -96,6 +96,13 @@ def test_material_is_installed_in_four_beats(run: Run, router: Installed) -> Non
     assert results[1]["generations"] == {NAME: "000001"}
 
 
+def test_an_instance_is_removed_in_four_beats(run: Run, router: Installed) -> None:
+    router.install()
+    gone = {"directory": str(router.directory), "state": "absent", "instances": [instance(files=[])]}
+    results = four_beats(run, "material", lambda: tree(router.base), **gone)
+    assert results[0]["reasons"] == {"removal router@urs1": "the model does not name it"}
+
+
 def test_a_check_of_material_makes_no_folder(run: Run, router: Installed) -> None:
     assert run("material", check=True, directory=str(router.directory), instances=[instance(files=[])])["changed"]
     assert not router.directory.exists()

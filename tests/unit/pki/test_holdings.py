@@ -138,6 +138,9 @@ def test_lists_are_told_apart_by_their_numbers_and_stale_ones_are_not_handed_out
     first = store.material(formats=["crl"])
     assert [name.split()[0] for name in first.inputs["crl"]] == ["connsec/issuing-000001", "connsec/root"]
     assert first.files["crl.pem"].count(b"BEGIN X509 CRL") == 2
+    assert sorted(store.inspect(wanted()).lists["connsec"]) == first.inputs["crl"], (
+        "a plan knows them by the same names"
+    )
     store.carry_out(wanted(), now=NOW + 4 * DAY)
     assert store.material(formats=["crl"], now=NOW + 4 * DAY).inputs["crl"] != first.inputs["crl"]
     with pytest.raises(NotIssued, match="connsec/issuing-000001 has no revocation list that is current"):
