@@ -128,7 +128,6 @@ def test_list_numbers_grow_when_the_clock_goes_back(store: Bench) -> None:
 @pytest.mark.parametrize(
     ("passphrases", "error", "says"),
     [
-        (Passphrases(None, None), PassphraseMissing, "tls_authorities_passphrase"),
         (Passphrases(CANARY, None), PassphraseMissing, "tls_identities_passphrase"),
         (Passphrases("wrong-one", CANARY), PassphraseWrong, "tls_authorities_passphrase"),
         (Passphrases(CANARY, "wrong-one"), PassphraseWrong, "tls_identities_passphrase"),
@@ -143,6 +142,15 @@ def test_a_missing_or_wrong_passphrase_is_said_before_anything_is_made(
         store.carry_out(wanted(), passphrases=passphrases)
     assert snapshot(store.folder) == before
     assert "wrong-one" not in str(raised.value)
+
+
+def test_what_is_to_be_signed_waits_for_a_run_with_the_authorities_passphrase_and_is_named(store: Bench) -> None:
+    store.carry_out(wanted("first@h"))
+    before = snapshot(store.folder)
+    view = store.carry_out(wanted(), passphrases=Passphrases(None, CANARY))
+    assert [change.target for change in view.postponed] == ["identity router@urs1"]
+    assert any("tls_authorities_passphrase" in note for note in view.notes)
+    assert snapshot(store.folder) == before
 
 
 def test_a_new_store_takes_no_short_passphrase(store: Bench) -> None:
