@@ -106,7 +106,7 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" --ignore tests/integration/test_demo.py tests/integration
 
 .PHONY: soak
-soak: tools ## The long ones: SIGKILL at every point
+soak: tools ## The long ones: SIGKILL at every point, the hard demo, and what takes minutes
 	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
 
 .PHONY: bench

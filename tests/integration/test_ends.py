@@ -17,6 +17,8 @@ import time
 import typing as t
 from pathlib import Path
 
+import pytest
+
 from .harness import ENFORCE, HOLDS_A_SESSION, ROOT, SERVERS, Fleet
 
 CLEAR_PORT: t.Final = 12020
@@ -265,6 +267,7 @@ def dialled_through(fleet: Fleet, balancer: Balancer) -> None:
     os.kill(int((fleet.folder(HOLDS_A_SESSION) / "component.pid").read_text()), signal.SIGHUP)
 
 
+@pytest.mark.soak  # make test has no time for it
 def test_a_client_behind_a_balancer_gets_through_to_every_member_before_it_moves(clear: Fleet):
     with Balancer(clear, clear.net.rpartition(".")[0] + ".96.1") as balancer:
         balancer.passes(CLEAR_PORT)

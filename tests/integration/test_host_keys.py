@@ -13,6 +13,8 @@ import stat
 import typing as t
 from pathlib import Path
 
+import pytest
+
 from .harness import ENFORCE, HOLDS_A_SESSION, SERVERS, Fleet
 
 #: Who has its key at home: a server, and a client that presents a certificate. The others' come from the controller.
@@ -59,6 +61,7 @@ def adds_a_name(data: dict[str, t.Any]) -> None:
     data["identities"][SERVERS[0]]["names"] = ["added.example.net"]
 
 
+@pytest.mark.soak  # make test has no time for it
 def test_a_key_is_born_on_its_host_and_is_never_anywhere_else(clear: Fleet):
     clear.make_mutual(presenting=("router", "desk"))
     clear.edit_yaml("tls_connections.yml", names_at_home)

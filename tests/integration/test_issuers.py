@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+import pytest
 from pki_team import Team, openssl
 
 from .harness import ENFORCE, SERVERS, Fleet
@@ -63,6 +64,7 @@ def test_a_team_answers_between_runs_and_nothing_else_than_planned_is_taken(clea
     clear.must_talk()
 
 
+@pytest.mark.soak  # make test has no time for it
 def test_a_listener_that_is_on_tls_already_keeps_its_certificate_until_its_issuer_is_changed(clear: Fleet):
     team = Team(clear.root / "corporate")
     server, address = SERVERS[0], clear.address(SERVERS[0])

@@ -79,7 +79,7 @@ def test_the_example_inventory_is_enumerated_and_planned(still: Fleet, tmp_path:
     """What somebody copies has to say in the plan what it would do, and what is not built yet."""
     example = shutil.copytree(ROOT / "inventory" / "example", tmp_path / "example")
     for playbook, words in (
-        ("enumerate", ("agent_desktops@agent_desktops->web.http@web1", "third_party")),
+        ("enumerate", ("agent_desktops@agent_desktops->balancer.web.http@balancer", "third_party")),
         ("plan", ("step permit-default config@cfg1", "not built yet", "waiting for wave 2", "14 blocked, 4 due")),
     ):
         argv = [str(BIN / "ansible-playbook"), "-i", str(example), "connsec.tls." + playbook, "-e", "tls_observe=false"]

@@ -47,8 +47,9 @@ def test_what_left_the_model_leaves_its_hosts_once_nothing_uses_it(enforced: Fle
 
     used = enforced.playbook("rollout", *ENFORCE).must_end(0)
     for name, folder in gone.items():
-        assert "not removed: %s: process " % name in used.text
-        assert "WAITING %s" % name in used.last_lines and "still runs" in used.last_lines
+        component, _at, host = name.partition("@")
+        assert "not removed: %s: %s names it" % (name, hosts / host / component / "options.ini") in used.text
+        assert "WAITING %s" % name in used.last_lines
         assert folder.is_dir()
 
     end(hosts / "app1/desk")

@@ -224,7 +224,8 @@ class Survey:
 def why_step(scene: Scene, stage: str, pair: Pair, loading: t.Collection[str] = ()) -> str:
     """Return why a step of this stage is due for the pair; empty if it is not.
 
-    A gate that fails only because a process runs with older material is a matter for a ``load`` step.
+    A gate that fails only because a process runs with older material is a matter for a ``load`` step; one that fails
+    because its client has no material yet is a matter of that.
 
     Args:
         scene: what is seen.
@@ -238,8 +239,11 @@ def why_step(scene: Scene, stage: str, pair: Pair, loading: t.Collection[str] = 
     gate = GATES[MOVES_TO[stage]](scene, pair)
     if gate.holds or not gate.rule.by_step or not setting(scene, stage, pair).declared:
         return ""
-    if gate.fault == "handshake" and pair.end_of(stage).name in loading:
-        return ""
+    if gate.fault == "handshake":
+        if pair.end_of(stage).name in loading:
+            return ""
+        if setting(scene, stage, pair).is_made and material_fault(scene, scene.vantage(pair)):
+            return ""
     return gate.seen
 
 
