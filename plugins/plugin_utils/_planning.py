@@ -13,7 +13,7 @@ import typing as t
 
 from ..module_utils._core._back import kept_back, make_rollback, reversals
 from ..module_utils._core._briefing import reads_keystore_only
-from ..module_utils._core._entities import Instance, Model
+from ..module_utils._core._entities import Instance, Model, Pair
 from ..module_utils._core._forgetting import forget_specs, plan_forgetting
 from ..module_utils._core._holding import variables
 from ..module_utils._core._look import LookPlan, environment_place
@@ -22,7 +22,7 @@ from ..module_utils._core._material import Revocation, identity_target
 from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content
 from ..module_utils._core._removal import Removal, plan_removals, revocable, revocations
-from ..module_utils._core._scene import Scene, Wanted
+from ..module_utils._core._scene import Scene, Wanted, setting
 from ..module_utils._core._soak import listeners_by_host, servers_of
 from ..module_utils._core._stages import rank
 from ..module_utils._core._survey import Ask
@@ -376,6 +376,13 @@ def _birth_facts(scene: Scene, births: t.Mapping[str, list[Json]]) -> Json:
     return {"births": parts(asked), "birth_hosts": [*sorted(births), "localhost"] if births else "tls_none"}
 
 
+def _moves_by_itself(scene: Scene, pair: Pair) -> bool:
+    """Return whether a client may need no step of its server's: it is not ours, or it is set already."""
+    if pair.fronted or not scene.ours(pair.server):
+        return True
+    return not scene.tls(pair).verified and setting(scene, "permit", pair).is_made
+
+
 def _soak_due(scene: Scene, ask: Ask, seen: Json, *, goal: str) -> dict[str, Json]:
     """Return the hosts whose collector is not there, or watches other listeners than it should, with what it gets."""
     asked = {host: row["soak"]["configured"] for host, row in seen["hosts"].items() if "soak" in row}
@@ -404,7 +411,7 @@ def _material_facts(
     for name in (name for names in plan.material.values() for name in names):
         look.see(Instance.parse(name))
         for pair in scene.model.pairs_of_client(name):
-            if not pair.blocked and (pair.fronted or not scene.ours(pair.server)):
+            if not pair.blocked and _moves_by_itself(scene, pair):
                 look.dial(pair)  # no step need come before the client's, after which somebody would look
     requests = {} if check_mode else look.requests()
     material = {
