@@ -42,16 +42,17 @@ class Operator:
         return {"who": self.who, "account": self.account, "host": self.host, "address": self.address or None}
 
 
-def operator_of(variables: t.Mapping[str, t.Any], *, environment: t.Mapping[str, str] = os.environ) -> Operator:
+def operator_of(variables: t.Mapping[str, t.Any], *, environment: t.Mapping[str, str] | None = None) -> Operator:
     """Return who runs this.
 
     Args:
         variables: those of the task, rendered.
-        environment: that of the run's process.
+        environment: that of the run's process, if it is not this one.
 
     Raises:
         TlsError: ``tls_change`` is no change number.
     """
+    environment = os.environ if environment is None else environment
     account = _account()
     job_owner = next((str(variables[name]) for name in _JOB_OWNERS if variables.get(name)), "")
     return Operator(

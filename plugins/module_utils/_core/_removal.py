@@ -76,7 +76,7 @@ def plan_removals(
             instance = Instance(folder.lstrip(".").partition("gone-")[2] or folder, host)
             if row.get("half"):
                 found.append(_held(Removal(instance.name, host, folder, "an earlier removal was cut off"), hosts))
-            elif row["instance"] == instance.name not in named and _is_ours(row, roots):
+            elif row["instance"] == instance.name and instance.name not in named and _is_ours(row, roots):
                 found.append(_held(_removal(model, instance, folder, row), hosts))
     return tuple(found)
 

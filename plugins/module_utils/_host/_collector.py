@@ -16,7 +16,6 @@ import json
 import os
 import socket
 import struct
-import sys
 import time
 import typing as t
 
@@ -173,4 +172,4 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -36,10 +36,10 @@ CARRIER = {
 }
 
 
-def model_with(*, partner=PARTNER, mode="simple"):
+def model_with(*, partner=None, mode="simple"):
     store = {**MODEL["components"]["store"]}
     store["listeners"] = {"sql": {**store["listeners"]["sql"], "mode": mode}}
-    components = {**MODEL["components"], "store": store, "partner": partner, "carrier": CARRIER}
+    components = {**MODEL["components"], "store": store, "partner": partner or PARTNER, "carrier": CARRIER}
     return {
         **MODEL,
         "components": components,

@@ -34,10 +34,10 @@ LISTED = {"confserv": {"sessions": {"file": "/s"}}}
 ROUTER_CFG1 = "router@app1->confserv.default@cfg1"
 
 
-def model_with(*connections, does="pass", balancer=BALANCER, **more):
+def model_with(*connections, does="pass", balancer=None, **more):
     through = {"client": "router", "server": "confserv.default", "dial": VIP}
     through["through"] = [{"component": "balancer", "does": does}]
-    components = {**MODEL["components"], "balancer": balancer}
+    components = {**MODEL["components"], "balancer": balancer or BALANCER}
     return {**MODEL, "components": components, "connections": [{**through, **more}, *connections]}
 
 

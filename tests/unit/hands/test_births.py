@@ -218,7 +218,7 @@ def test_no_program_is_given_a_key_or_a_password_as_an_argument(home: Home, monk
 
     def noting(argv: list[str], **options: t.Any) -> t.Any:
         calls.append(argv)
-        return really(argv, **options)
+        return really(argv, **options)  # pylint: disable=subprocess-run-check
 
     monkeypatch.setattr(_keygen.subprocess, "run", noting)
     home.install(home.born(), keystore=True)

@@ -96,7 +96,7 @@ def test_a_removal_that_was_cut_off_is_found_and_finished(router: Installed, mon
 
 def refused(router: Installed) -> str:
     """Return what uses the folder; the look tells it, and the removal is refused for it."""
-    (row,) = leftovers(str(router.directory), [FOLDER]).values()
+    row = leftovers(str(router.directory), [FOLDER])[FOLDER]
     with pytest.raises(FilesError) as caught:
         removal(router).plan()
     assert str(caught.value) == "%s is not removed: %s" % (NAME, row["used"][0])

@@ -176,7 +176,7 @@ REFUSED: t.Mapping[str, tuple[t.Callable[[Desk], str], str]] = {
         "it holds a private key, which nobody was asked for",
     ),
     "nonsense": (lambda desk: "soon\n", "it holds no certificate that can be read, as PEM, DER or PKCS#7"),
-    "an authority's": (lambda desk: _chain(desk), "it is for another key"),
+    "an authority's": (_chain, "it is for another key"),
 }
 
 
