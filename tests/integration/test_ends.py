@@ -149,6 +149,7 @@ def enumerated(fleet: Fleet, carrier: Carrier, addresses: t.Mapping[str, str]) -
     os.kill(int((fleet.folder("router@app1") / "component.pid").read_text()), signal.SIGHUP)
 
 
+@pytest.mark.soak  # make test has no time for it
 def test_ends_that_are_not_ours_are_waited_for_by_name_and_what_is_seen_closes_the_wait(clear: Fleet, tmp_path: Path):
     network = clear.net.rpartition(".")[0]
     addresses = {"carrier": network + ".98.7", "partner": network + ".97.7"}

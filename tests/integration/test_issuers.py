@@ -26,6 +26,7 @@ def ask_others(fleet: Fleet) -> None:
     file.write_text(file.read_text().replace("tls_store_passphrase:", "tls_identities_passphrase:"))
 
 
+@pytest.mark.soak  # make test has no time for it
 def test_a_team_answers_between_runs_and_nothing_else_than_planned_is_taken(clear: Fleet):
     team = Team(clear.root / "corporate")
     ask_others(clear)
