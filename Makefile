@@ -104,6 +104,7 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@# the demo alone: it is held to messages and milliseconds, and nothing else may slow it down
 	@$(pytest) tests/integration/test_demo.py
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" --ignore tests/integration/test_demo.py tests/integration
+	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, the hard demo, and whole fleets that take minutes"
 
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point, the hard demo, and what takes minutes

@@ -25,7 +25,6 @@ from ..module_utils._core._model import ModelError
 from ..module_utils._core._names import unix_path
 from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result, parse_soak
 from ..module_utils._core._scene import Scene
-from ..module_utils._core._stages import rank
 from ..module_utils._core._wanting import Wishes
 from ._inventory_hosts import declarations, differences
 from ._kinds import load_kind
@@ -179,7 +178,6 @@ class Fleet:
             recorded={name: str(row["stage"]) for name, row in ledger.items()},
             highest={name: str(row.get("highest") or row["stage"]) for name, row in ledger.items()},
             exercised={name: str(row["exercised"]) for name, row in ledger.items() if row.get("exercised")},
-            switched=_switched(ledger),
             adopted=self.wishes.adopted(),
             since={name: moment_of(row["since"]) for name, row in ledger.items() if row.get("since")},
             looked=looked,
@@ -212,15 +210,6 @@ class Fleet:
                 found[pair.client.name] = pair.client
                 found[pair.server.name] = pair.server
         return [found[name] for name in sorted(found) if self.model.managed(found[name])]
-
-
-def _switched(ledger: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, float]:
-    """Return since when the ledger has pairs on TLS."""
-    return {
-        name: datetime.datetime.fromisoformat(str(row["since"])).timestamp()
-        for name, row in ledger.items()
-        if rank(str(row["stage"])) >= rank("switched")
-    }
 
 
 #: Renders a value with a host's variables.

@@ -69,7 +69,6 @@ class Scene:
         highest: the furthest stage of each pair that the ledger has and nobody went back from.
         exercised: when a TLS session of a dormant pair was seen first, by pair, as the ledger has it.
         adopted: by instance, where key and certificate lie that were there before us, under the words of options.
-        switched: since when the ledger has a pair on TLS, in seconds since 1970.
         soaked: what was collected of listeners between runs, by listener id.
         since: when each pair came to its stage, as the ledger has it, in seconds since 1970.
         looked: whether anybody looks in this run; without, the ledger is all that is known.
@@ -89,7 +88,6 @@ class Scene:
     highest: t.Mapping[str, str] = field(default_factory=dict)
     exercised: t.Mapping[str, str] = field(default_factory=dict)
     adopted: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
-    switched: t.Mapping[str, float] = field(default_factory=dict)
     soaked: t.Mapping[str, SeenSoak] = field(default_factory=dict)
     since: t.Mapping[str, float] = field(default_factory=dict)
     looked: bool = True

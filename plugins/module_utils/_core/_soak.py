@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import datetime
+import math
 import typing as t
 
 from ._entities import Instance, Model, Pair
 from ._evidence import Evidence, fails
 from ._observed import SeenSoak
 from ._scene import Scene
+from ._stages import rank
 from ._strangers import listener_id, who_may_be_at
 
 DAY: t.Final = 86400.0
@@ -86,11 +88,17 @@ def _who_used_it(scene: Scene, pair: Pair, seen: SeenSoak, seconds: float) -> Ev
         if not known:
             who = "%s, which no enumerated client has, was %s" % (address, often)
             return fails("enforced", expected, who, "stranger")
-        late = [each for each in known if peer.last > scene.switched.get(each.id, peer.last) + _SKEW]
+        late = [each for each in known if peer.last > _on_tls_since(scene, each) + _SKEW]
         if late and len(late) == len(known) and scene.shape(pair) == "second_listener":
             who = "%s, a clear session of %s after it was switched, was %s" % (address, late[0].client.name, often)
             return fails("enforced", expected, who, "leftover")
     return None
+
+
+def _on_tls_since(scene: Scene, pair: Pair) -> float:
+    """Return since when the ledger has the pair on TLS, in seconds since 1970; infinity if it does not."""
+    on_tls = rank(scene.recorded.get(pair.id, "plain")) >= rank("switched")
+    return scene.since.get(pair.id, math.inf) if on_tls else math.inf
 
 
 def _days(seconds: float) -> str:

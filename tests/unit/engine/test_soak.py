@@ -32,7 +32,7 @@ def soaked(data, *, switched_days_ago=10.0):
     scene = at_stage(scene_of(), "switched")
     since = {pair.id: NOW - switched_days_ago * DAY for pair in scene.model.pairs}
     found = {LISTENER: parse_soak(data, at=NOW)} if data is not None else {}
-    return dataclasses.replace(scene, soaked=found, switched=since)
+    return dataclasses.replace(scene, soaked=found, since=since, recorded=dict.fromkeys(since, "switched"))
 
 
 def wait(scene):
@@ -94,7 +94,7 @@ def test_a_listener_is_closed_once_its_soak_is_full_and_clean(data, because):
 
 
 def test_a_client_that_nobody_knows_to_be_switched_is_no_left_over():
-    scene = dataclasses.replace(soaked({"intervals": FULL, "peers": peers(**{"10_0_0_4": 2})}), switched={})
+    scene = dataclasses.replace(soaked({"intervals": FULL, "peers": peers(**{"10_0_0_4": 2})}), since={})
     assert wait(scene) is None
 
 
