@@ -89,6 +89,7 @@ def _described(leaf: x509.Certificate, untrusted: str) -> Answer:
     return Answer(
         names=tuple(sorted(set(names))),
         other_names=tuple(others),
+        nameless=not leaf.subject.rdns and not _is_critical(leaf, x509.SubjectAlternativeName),
         usages=tuple(sorted(ours[oid] for oid in purposes if oid in ours)),
         other_usages=tuple(oid.dotted_string for oid in purposes if oid not in ours),
         signs=key_usage is None or key_usage.digital_signature,
@@ -108,6 +109,10 @@ def _names(leaf: x509.Certificate) -> tuple[list[str], list[str]]:
         else:
             others.append("%s %s" % (type(each).__name__, each.value))
     return names, others
+
+
+def _is_critical(leaf: x509.Certificate, kind: type[x509.ExtensionType]) -> bool:
+    return any(each.critical for each in leaf.extensions if isinstance(each.value, kind))
 
 
 _E = t.TypeVar("_E", bound=x509.ExtensionType)

@@ -11,6 +11,7 @@ import os
 import typing as t
 
 from ..module_utils._core._category import categorize
+from ..module_utils._core._dormant import must_be_seen
 from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence, Fault, fails
@@ -437,7 +438,7 @@ def record(standing: Standing, report: Json, *, now: float) -> None:
         back = standing.plan["goal"] == "rollback" and pair.id in standing.ask.scope
         kept = {name: row[name] for name in ("stage", "status", "evidence")}
         rows[back][pair.id] = {**kept, "observation": observation_of(pair, standing.seen)}
-        if pair.connection.dormant and not back:
+        if must_be_seen(scene, pair) and not back:
             seen_over_tls = any(item["gate"] == "switched" and item["live"] for item in row["evidence"])
             rows[back][pair.id]["exercised"] = seen_over_tls
     ledger = Ledger(standing.fleet.paths.ledger)

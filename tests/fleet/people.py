@@ -70,7 +70,23 @@ def switch_monitors(place: fleet.Place) -> str:
     sections = ["peer.%s" % each.replace("@", ".") for each in (ACTIVE, OTHER)]
     _edit(folder, {key: {"port": "12021", "tls": "yes", "trust": "trust.pem"} for key in sections})
     _wait_for(place, {"balancer@balancer->confserv.default@%s" % host: "tls" for host in ("cfg1", "cfg2")})
-    return "the network team moves the balancer's health monitors to the secure port"
+    _name_drill(place, "CHG-4711: the monitors use the secure port, says N. Admin of the network team")
+    return "the network team moves the balancer's health monitors to the secure port, and somebody notes who said so"
+
+
+def _name_drill(place: fleet.Place, words: str) -> None:
+    """Have the inventory say who moved the monitors: their address is that of all whom the balancer passes on.
+
+    Raises:
+        FleetError: the inventory has no such entry.
+    """
+    model = Path(place.marker["inventory"]) / "tls_connections.yml"
+    text = model.read_text(encoding="utf-8")
+    entry = "  - {client: balancer, server: confserv.default}\n"
+    if entry not in text:
+        raise FleetError("%s has no entry %s" % (model, entry.strip(" -\n")))
+    named = '  - {client: balancer, server: confserv.default, drill: "%s"}\n' % words
+    replace_file(model, text.replace(entry, named))
 
 
 def answer_requests(place: fleet.Place) -> str:

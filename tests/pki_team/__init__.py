@@ -39,15 +39,24 @@ class Team:
     def _by(self, signer: str) -> list[object]:
         return ["-CA", self.folder / (signer + ".pem"), "-CAkey", self.folder / (signer + ".key"), "-CAcreateserial"]
 
-    def sign(self, request: Path, *, names: str, usages: str, days: int = 90, more: str = "") -> str:
-        """Return the certificate that the team makes of a request, with the extensions that it sees fit."""
+    def sign(
+        self,
+        request: Path,
+        *,
+        names: str,
+        usages: str,
+        days: int = 90,
+        more: str = "",
+        subject: str = "/O=Example/CN=as they like it",
+    ) -> str:
+        """Return the certificate that the team makes of a request, with the subject and extensions that it sees fit."""
         extensions, out = self.folder / "leaf.ext", self.folder / "leaf.pem"
         rows = ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature", more]
         rows += ["subjectAltName=" + names, "extendedKeyUsage=" + usages]
         extensions.write_text("\n".join(rows) + "\n")
         openssl(
             "x509", "-req", "-in", request, *self._by("issuing"), "-extfile", extensions, "-days", days, "-out", out,
-            "-subj", "/O=Example/CN=as they like it",
+            "-subj", subject,
         )  # fmt: skip
         return out.read_text()
 

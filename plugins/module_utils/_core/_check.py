@@ -307,6 +307,7 @@ def _connection(reader: Reader, entries: Entries, connection: Connection) -> Non
     _recognized(reader, entries.components.get(connection.client), connection)
     _link(reader, server, connection)
     _decision(reader, connection)
+    _drill(reader, entries.components.get(connection.client), connection)
 
 
 def _listener_names(reader: Reader, entries: Entries, connection: Connection) -> list[str]:
@@ -365,5 +366,10 @@ def _decision(reader: Reader, connection: Connection) -> None:
             reader.note(connection.source, "secure: false needs %s" % field)
         elif connection.secure and given:
             reader.note("%s.%s" % (connection.source, field), "it belongs to secure: false, which is not there")
-    if connection.drill and not connection.dormant:
-        reader.note(connection.source + ".drill", "it belongs to dormant, which is not there")
+
+
+def _drill(reader: Reader, client: Component | None, connection: Connection) -> None:
+    """Note the name of a drill where sessions and settings show that TLS works, so that nobody has to say so."""
+    if connection.drill and not connection.dormant and client is not None and client.managed:
+        what = "it belongs to a dormant connection, or to a client that is not ours; this is neither"
+        reader.note(connection.source + ".drill", what)

@@ -1,10 +1,13 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dormant pairs: a standby that refuses its port, a client that does not run now; private to this collection.
+"""Pairs that may show no session: a standby that refuses its port, a client that does not run now, and a client that
+is not ours behind an address that others have too; private to this collection.
 
 What sleeps cannot be dialled, so its gates judge by the settings that read back and the material that is loaded. That
-suffices to go on, and not to take plaintext away: before that a TLS session was seen once, or a drill has a name.
+suffices to go on, and not to take plaintext away: before that a TLS session was seen once, or a drill has a name. So it
+is with a client of others whose sessions may as well be our own clients': no watch is long enough to see what a monitor
+does once in five minutes.
 """
 
 from __future__ import annotations
@@ -53,8 +56,16 @@ def is_resting(scene: Scene, instance: Instance) -> bool:
     return may_rest(scene, instance)
 
 
+def must_be_seen(scene: Scene, pair: Pair) -> bool:
+    """Return whether a TLS session of the pair has to be seen once before plaintext is taken away from it.
+
+    A client of ours that is awake shows its sessions and its settings; of all others sessions are what there is.
+    """
+    return bool(pair.connection.dormant) or not scene.ours(pair.client)
+
+
 def why_unexercised(scene: Scene, pair: Pair, *, live: bool) -> str:
-    """Return why nobody knows that a dormant pair works over TLS; empty if somebody does, or if it is not dormant.
+    """Return why nobody knows that a pair works over TLS; empty if somebody does, or if it need not be seen.
 
     Args:
         scene: what is known.
@@ -62,9 +73,12 @@ def why_unexercised(scene: Scene, pair: Pair, *, live: bool) -> str:
         live: whether a TLS session of it is seen now.
     """
     connection = pair.connection
-    if not connection.dormant or connection.drill or live or pair.id in scene.exercised:
+    if not must_be_seen(scene, pair) or connection.drill or live or pair.id in scene.exercised:
         return ""
-    return "%s is dormant (%s): no TLS session of it was seen so far, and no drill is named" % (
-        pair.id,
-        connection.dormant,
-    )
+    if connection.dormant:
+        words = "%s is dormant (%s): no TLS session of it was seen so far, and no drill is named"
+        return words % (pair.id, connection.dormant)
+    if not scene.ours(pair.server) or scene.clear(pair).outcome != "clear":
+        return ""  # plaintext is not ours to take away, or nobody has it any more
+    words = "the client of %s is not ours: no TLS session was seen that can be nobody else's, and no drill is named"
+    return words % pair.id

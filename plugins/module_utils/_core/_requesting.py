@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from ._issuing import Signing, identity_rows, reason_to_issue, renewal_at
 from ._material import IdentityInfo, WantedIdentity, common_name_of, identity_target
 
+#: RFC 5280, 4.1.2.6; OpenSSL's X509_V_FLAG_X509_STRICT, which Python 3.13 sets for its clients, insists on it.
+_NAMELESS = (
+    "its subject is empty, and its subjectAltName is not critical, as the request has it: clients that check strictly"
+    " refuse that (RFC 5280, 4.1.2.6)"
+)
+
 
 @dataclass(frozen=True)
 class OpenRequest:
@@ -33,6 +39,7 @@ class Answer:
         foreign_key: whether no certificate of it is for the key of the request.
         names: its DNS names and IP addresses.
         other_names: those of its names that are neither, as ``email:...``.
+        nameless: whether its subject is empty while its names are not marked critical.
         usages: of ours, those that it is for.
         other_usages: the identifiers of those that are not ours.
         signs: whether its key may sign handshakes.
@@ -44,6 +51,7 @@ class Answer:
     foreign_key: bool = False
     names: tuple[str, ...] = ()
     other_names: tuple[str, ...] = ()
+    nameless: bool = False
     usages: tuple[str, ...] = ()
     other_usages: tuple[str, ...] = ()
     signs: bool = True
@@ -100,6 +108,8 @@ def _names_refused(answer: Answer, wanted: WantedIdentity) -> str:
         return "it lacks a name: %s" % ", ".join(missing)
     if extra:
         return "it has a name that was not asked for: %s" % ", ".join(extra)
+    if answer.nameless:
+        return _NAMELESS
     if wanted.common_name and answer.common_name != common_name_of(wanted):
         return "its common name is %r, planned %r" % (answer.common_name, common_name_of(wanted))
     return ""

@@ -67,7 +67,7 @@ class Scene:
         probes: by probe name.
         recorded: the stage of each pair that the ledger has.
         highest: the furthest stage of each pair that the ledger has and nobody went back from.
-        exercised: when a TLS session of a dormant pair was seen first, by pair, as the ledger has it.
+        exercised: when a TLS session was seen first of a pair that has to be seen, as the ledger has it.
         adopted: by instance, where key and certificate lie that were there before us, under the words of options.
         soaked: what was collected of listeners between runs, by listener id.
         since: when each pair came to its stage, as the ledger has it, in seconds since 1970.

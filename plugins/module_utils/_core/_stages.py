@@ -369,6 +369,7 @@ def _switched_by_others(scene: Scene, pair: Pair) -> Evidence:
     perhaps = [*sessions.perhaps, *(session.peer for session in presented_perhaps(scene, pair))]
     if perhaps:
         seen = "a TLS session that may be another's as well: %s" % perhaps[0]
+        seen += "; %s" % pair.connection.drill if pair.connection.drill else ""
         return holds("switched", expected, seen, security=security)
     if scene.clear(pair).kind in PLAINTEXT_REFUSED:
         return holds("switched", expected, "no session at the moment; nothing but TLS is answered", security=security)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ._dormant import why_unexercised
+from ._dormant import must_be_seen, why_unexercised
 from ._entities import Instance, Model, Pair
 from ._evidence import Evidence, fails
 from ._holding import material_fault
@@ -181,14 +181,17 @@ class Survey:
         )
 
     def unexercised(self, pair: Pair) -> Evidence | None:
-        """Return that a dormant pair was never seen over TLS and has no drill; None if it was, or is not dormant."""
-        if not pair.connection.dormant:
+        """Return that a pair which has to be seen over TLS never was, and has no drill; None otherwise."""
+        if not must_be_seen(self.scene, pair):
             return None
         live = any(item.gate == "switched" and item.live for item in self.evidence(pair))
         seen = why_unexercised(self.scene, pair, live=live)
         if not seen:
             return None
         todo = "have it run or fail over once while this runs, or name the drill in its `drill`; then run again"
+        if not pair.connection.dormant:
+            owner = self.scene.model.owner_of(pair.client)
+            todo = "ask %s whether %s uses TLS, and name in its `drill` who said so" % (owner, pair.client.component)
         return fails(
             "enforced", "every client of %s was seen over TLS" % pair.server.name, seen, "unexercised", todo=todo
         )

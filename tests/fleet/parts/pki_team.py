@@ -76,7 +76,8 @@ class Team:
         words = ",".join(
             word for word, use in (("serverAuth", "Server"), ("clientAuth", "Client")) if use in str(usages)
         )
-        self._sign(request, answer, names=",".join(names), usages=words or _BOTH, days=days)
+        critical = ["critical"] * ("Subject Alternative Name: critical" in text)
+        self._sign(request, answer, names=",".join([*critical, *names]), usages=words or _BOTH, days=days)
 
     def issue(self, name: str, address: str, *, days: int = 60) -> tuple[Path, Path]:
         """Return a key and a certificate with its chain, made here for an address."""

@@ -53,12 +53,6 @@ def summary(report: Report, *, code: int, before: t.Mapping[str, str], last_line
     }
 
 
-def unbuilt(report: Report) -> set[str]:
-    """Return the pairs that nothing can be done about so far, as the report says in words."""
-    pairs = (row for row in report.get("connections") or () if row["status"] == "blocked")
-    return {row["id"] for row in pairs if "not built yet" in newest(row)["seen"]}
-
-
 def newest(row: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return where a pair that is not done stands, and why."""
     last = row["evidence"][-1] if row["evidence"] else {}
@@ -83,11 +77,8 @@ def faults_of(opens: t.Sequence[Open], report: Report, row: t.Mapping[str, t.Any
     faults = ["it ended with %d" % row["exit"]] if row["exit"] else []
     if not row["last_lines"]:
         return [*faults, "it has no last lines"]
-    missing = unbuilt(report)
     named = [line for line in row["last_lines"] if _NAMES.match(line)]
     for pair in report["connections"]:
-        if pair["id"] in missing:
-            continue
         why = next((each for each in opens if fnmatch.fnmatch(pair["id"], each.pairs)), None)
         if why is None:
             if (pair["stage"], pair["status"]) != ("enforced", "done"):

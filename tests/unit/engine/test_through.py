@@ -167,6 +167,58 @@ def test_a_health_check_over_tls_that_may_be_a_clients_session_holds_unexercised
     assert (evidence.holds, evidence.live) == (True, False)
 
 
+MONITOR_CFG1 = "balancer@balancer->confserv.default@cfg1"
+
+
+def monitored(**more):
+    """Return a fleet on TLS whose balancer looks after its members, over sessions that may be its client's as well."""
+    monitor = {"client": "balancer", "server": "confserv.default", **more}
+    trusted = {**BALANCER, "trust_file": "balancer.pem"}
+    scene = fronted(at_stage(scene_of(model_with(monitor, balancer=trusted)), "demanded"))
+    for host in ("cfg1", "cfg2"):
+        rows = (Socket("%s:2021" % HOSTS[host], VIP + ":40000"),)
+        scene = showing(scene, "confserv@%s" % host, sockets=rows)
+    return scene
+
+
+def enforcing(scene):
+    """Return whether a listener may be closed whose clear port nobody was seen using, and what it waits for."""
+    planned = {step.target for each in make_plan(scene, ask_for(scene)).rounds for step in each.steps}
+    view = Survey(scene, ask_for(scene)).view(scene.model.pair(ROUTER_CFG1))
+    return "step enforce-default confserv@cfg1" in planned, view.why and (view.why.fault, view.why.seen, view.why.todo)
+
+
+def test_a_listener_stays_open_for_a_health_check_that_was_never_seen_over_tls_apart_from_others():
+    assert enforcing(monitored()) == (
+        False,
+        (
+            "unexercised",
+            "the client of %s is not ours: no TLS session was seen that can be nobody else's, and no drill is named"
+            % MONITOR_CFG1,
+            "ask Network team whether balancer uses TLS, and name in its `drill` who said so",
+        ),
+    )
+
+
+@pytest.mark.parametrize("how", ["a drill with a name", "a session seen before", "nothing but TLS is answered"])
+def test_a_listener_is_closed_once_somebody_knows_that_a_health_check_is_on_tls(how):
+    scene = monitored(**({"drill": "moved in CHG-4711, N. Admin"} if how.startswith("a drill") else {}))
+    if how.startswith("a session"):
+        exercised = {name.replace("cfg1", host): "2026-11-20" for name in (MONITOR_CFG1,) for host in ("cfg1", "cfg2")}
+        scene = dataclasses.replace(scene, exercised=exercised)
+    if how.startswith("nothing"):
+        for pair in scene.model.pairs:
+            if pair.client.component == "balancer":
+                scene = with_probe(scene, pair, clear="refused")
+    assert enforcing(scene) == (True, None)
+
+
+def test_a_drill_of_a_client_that_is_not_ours_is_named_in_its_evidence():
+    scene = monitored(drill="moved in CHG-4711, N. Admin")
+    evidence = GATES["switched"](scene, scene.model.pair(MONITOR_CFG1))
+    assert evidence.seen.endswith("as well: %s:40000; moved in CHG-4711, N. Admin" % VIP)
+
+
 def test_the_firewall_sheet_has_the_way_to_a_balancer_and_from_there_to_each_member():
     lines = [(flow.source, flow.source_addresses, flow.dial) for flow in scene_of(model_with()).flows]
     assert lines == [

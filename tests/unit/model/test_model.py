@@ -231,7 +231,10 @@ MISTAKES = [
         "components.cfg1: a component that is not ours cannot be called like the host cfg1: give it another name",
     ),
     (((*FIRST, "reason"), "x"), "connections[0].reason: it belongs to secure: false, which is not there"),
-    (((*FIRST, "drill"), "x"), "connections[0].drill: it belongs to dormant, which is not there"),
+    (
+        ((*FIRST, "drill"), "x"),
+        "connections[0].drill: it belongs to a dormant connection, or to a client that is not ours; this is neither",
+    ),
     (
         ((*FIRST, "link"), True),
         "connections[0].link: a link is among members of one component, and router is not confserv",

@@ -111,6 +111,7 @@ GOOD: t.Mapping[str, t.Callable[[Desk], str]] = {
     "leaf last, root and all": lambda desk: desk.team.root.read_text() + _chain(desk) + desk.sign(),
     "with words between": lambda desk: "Dear all,\n" + desk.sign() + "and the chain:\n" + _chain(desk),
     "PKCS#7": _pkcs7,
+    "no subject, critical names": lambda desk: desk.sign(subject="/", names="critical," + NAMES) + _chain(desk),
 }
 
 
@@ -160,6 +161,10 @@ REFUSED: t.Mapping[str, tuple[t.Callable[[Desk], str], str]] = {
     "a name of another sort": (
         lambda desk: desk.sign(names=NAMES + ",email:a@example.net") + _chain(desk),
         "it has a name that was not asked for: RFC822Name a@example.net",
+    ),
+    "names that need not be understood, and no subject": (
+        lambda desk: desk.sign(subject="/") + _chain(desk),
+        "its subject is empty, and its subjectAltName is not critical",
     ),
     "client only": (
         lambda desk: desk.sign(usages="clientAuth") + _chain(desk),
