@@ -31,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return facts of localhost for the tasks that follow."""
         super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(
-            {"phase": {"type": "str", "choices": ["born", "installed", "open", *PHASES], "required": True}}
+            {"phase": {"type": "str", "choices": ["born", "open", *PHASES], "required": True}}
         )
         try:
             facts = self._phase(options["phase"], rendered(task_vars or {}, self._templar.template))
@@ -44,10 +44,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if phase == "born":
             after, asked = _rounds.born(before, task_vars)
             return {**after.facts(), "tls_requests": told(asked)}
-        if phase == "installed":
-            return _rounds.installed(before, task_vars).facts()
         if at_hand is None:
-            after, opened = _rounds.open_round(before, 0, watched={})
+            after, opened = _rounds.open_round(_rounds.installed(before, task_vars), 0, watched={})
         else:
             after, opened = PHASES[phase](before, task_vars, at_hand)
         judged = at_hand if phase == "judge" else None

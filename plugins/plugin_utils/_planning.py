@@ -12,18 +12,16 @@ import time
 import typing as t
 
 from ..module_utils._core._back import kept_back, make_rollback, reversals
-from ..module_utils._core._briefing import reads_keystore_only
-from ..module_utils._core._entities import Instance, Model, Pair
-from ..module_utils._core._forgetting import forget_specs, plan_forgetting
-from ..module_utils._core._holding import variables
-from ..module_utils._core._look import LookPlan, environment_place
+from ..module_utils._core._entities import Instance, Model
+from ..module_utils._core._forgetting import plan_forgetting
+from ..module_utils._core._look import LookPlan
 from ..module_utils._core._lost_store import refuse_foreign_store
-from ..module_utils._core._material import Revocation, identity_target
+from ..module_utils._core._material import Revocation
 from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content
 from ..module_utils._core._removal import Removal, plan_removals, revocable, revocations
-from ..module_utils._core._scene import Scene, Wanted, setting
-from ..module_utils._core._soak import listeners_by_host, servers_of
+from ..module_utils._core._scene import Scene
+from ..module_utils._core._soak import servers_of
 from ..module_utils._core._stages import rank
 from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import silent_servers
@@ -32,10 +30,10 @@ from ._approval import approved_digest, refuse_unapproved, write_plan
 from ._ask import ACTING, flag, keep_steps, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
 from ._firewall import write_sheet
 from ._fleet import Fleet, Render, gather, read_fleet
+from ._handing import NOBODY, Work, hand_out
 from ._ledger import Ledger
 from ._library import refuse_old_library
 from ._relay import (
-    BIRTH,
     Json,
     Looks,
     Progress,
@@ -126,7 +124,7 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
     shown = {
         "look": {host: asked[host] for host in inside},
         "look_outside": {host: asked[host] for host in look if host not in inside},
-        "look_hosts": inside or "tls_none",
+        "look_hosts": inside or NOBODY,
     }
     return {"tls_run": told({"plan": plan}), "tls_plan": shown}
 
@@ -182,6 +180,38 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         TlsError: what was asked for cannot be had.
     """
     before = recall(task_vars)["plan"]
+    found = _found(task_vars, before, check_mode=check_mode)
+    fleet, scene, ask, goal = found.fleet, found.scene, found.ask, found.goal
+    _refuse_foreign_store(fleet, scene)
+    keep = keep_steps(task_vars)
+    plan = _planned(task_vars, found, keep=keep)
+    revoke = revocations(plan.removals, now=fleet.now)
+    store, needing = _store_view(fleet, plan, found.seen, revoke)
+    lost = _lost_with_the_ledger(scene, plan)
+    content = plan_content(scene, ask, plan, store.changes, goal=goal) if goal in ("plan", *ACTING) else None
+    papers = _settled(task_vars, found, content) if content else Papers()
+    work = plan if goal in ACTING else Plan(plan.views, (), removals=plan.removals)
+    handed = hand_out(dataclasses.replace(found, plan=work), store, needing=needing, revoke=revoke, keep=keep)
+    carried = {
+        **before,
+        "digest": papers.digest or None,
+        "ledger_lost": lost,
+        "ask": ask_to_json(ask),
+        "rounds": [round_to_json(this) for this in work.rounds],
+        "material": {host: list(names) for host, names in work.material.items()},
+        "environment": {host: list(names) for host, names in work.environment.items()},
+        "births": handed.births,
+        "removals": [vars(removal) for removal in plan.removals],
+        "forgetting": sorted({each.host for each in plan.forgetting}),
+        "stuck": Progress(kept_back(scene, ask, plan)).to_json()["notes"],
+    }
+    run = {"plan": carried, "seen": found.seen, "progress": Progress(down=silent_servers(scene)).to_json()}
+    facts = {"tls_run": told(run), "tls_plan": handed.facts, "tls_requests": told({})}
+    return Decision(goal, ask, plan, scene, store, facts, fleet.today, papers, lost, fleet.now)
+
+
+def _found(task_vars: t.Mapping[str, t.Any], before: Json, *, check_mode: bool) -> Work:
+    """Return what was asked for and seen, and no plan yet; ``before`` is what the run carries of its beginning."""
     goal = str(before["goal"])
     fleet = gather(task_vars, known=before["hosts"])
     asked = before["looking_at"]
@@ -191,53 +221,18 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     ask = ask_from_json(before["ask"])
     if ask.by_wave and goal in ("plan", "rollout"):
         ask = dataclasses.replace(ask, scope=next_wave(scene, ask))
-    _refuse_foreign_store(fleet, scene)
+    return Work(fleet, scene, ask, seen, goal, check_mode)
+
+
+def _planned(task_vars: t.Mapping[str, t.Any], found: Work, *, keep: float) -> Plan:
+    """Return the plan with what leaves the hosts; ``keep`` is for how many days they keep what steps found."""
+    fleet, scene, ask, goal = found.fleet, found.scene, found.ask, found.goal
     plan = make_rollback(scene, ask) if goal == "rollback" else make_plan(scene, ask)
-    keep = keep_steps(task_vars)
-    plan = dataclasses.replace(plan, removals=_removals(task_vars, fleet, ask, seen, goal=goal))
+    plan = dataclasses.replace(plan, removals=_removals(task_vars, fleet, ask, found.seen, goal=goal))
     if goal in ("plan", "rollout"):
         forgetting = plan_forgetting(scene, ask, plan.views, now=fleet.now, days=keep)
         plan = dataclasses.replace(plan, forgetting=forgetting)
-    revoke = revocations(plan.removals, now=fleet.now)
-    store, needing = _store_view(fleet, plan, seen, revoke)
-    work = plan if goal in ACTING else Plan(plan.views, (), removals=plan.removals)
-    lost = _lost_with_the_ledger(scene, plan)
-    content = plan_content(scene, ask, plan, store.changes, goal=goal) if goal in ("plan", *ACTING) else None
-    papers = _settled(task_vars, fleet, scene, content, goal=goal, check_mode=check_mode) if content else Papers()
-    carried = {
-        **before,
-        "digest": papers.digest or None,
-        "ledger_lost": lost,
-        "ask": ask_to_json(ask),
-        "rounds": [round_to_json(this) for this in work.rounds],
-        "material": {host: list(names) for host, names in work.material.items()},
-        "environment": {host: list(names) for host, names in work.environment.items()},
-    }
-    pki = _pki(fleet, store, needing, scene, revoke) if goal == "rollout" else None
-    births = _births(fleet, store, scene, work) if pki and fleet.can_sign and not check_mode else {}
-    carried["births"] = {host: [row["name"] for row in rows] for host, rows in births.items()}
-    shown = {
-        "pki": told(pki) if pki else "",
-        **_birth_facts(scene, births),
-        **_material_facts(
-            fleet,
-            scene,
-            work,
-            acting=goal == "rollout",
-            keep=keep,
-            check_mode=check_mode,
-            soak=_soak_due(scene, ask, seen, goal=goal),
-        ),
-        "rounds": len(work.rounds),
-        "step_hosts": _step_hosts(scene, work),
-        "result_hosts": "tls_none" if goal == "plan" else ["localhost"],
-    }
-    carried["removals"] = [vars(removal) for removal in plan.removals]
-    carried["forgetting"] = sorted({each.host for each in plan.forgetting})
-    carried["stuck"] = Progress(kept_back(scene, ask, plan)).to_json()["notes"]
-    run = {"plan": carried, "seen": seen, "progress": Progress(down=silent_servers(scene)).to_json()}
-    facts = {"tls_run": told(run), "tls_plan": shown, "tls_requests": told({})}
-    return Decision(goal, ask, plan, scene, store, facts, fleet.today, papers, lost, fleet.now)
+    return plan
 
 
 def _lost_with_the_ledger(scene: Scene, plan: Plan) -> int:
@@ -247,9 +242,7 @@ def _lost_with_the_ledger(scene: Scene, plan: Plan) -> int:
     return sum(rank(view.stage) > rank("plain") for view in plan.views)
 
 
-def _settled(
-    task_vars: t.Mapping[str, t.Any], fleet: Fleet, scene: Scene, content: Content, *, goal: str, check_mode: bool
-) -> Papers:
+def _settled(task_vars: t.Mapping[str, t.Any], found: Work, content: Content) -> Papers:
     """Have the plan written, refused, or recorded as begun, and return what was written of it.
 
     This is the last moment at which nothing was changed yet.
@@ -257,6 +250,7 @@ def _settled(
     Raises:
         TlsError: somebody approved another plan.
     """
+    fleet, goal = found.fleet, found.goal
     ledger, directory = Ledger(fleet.paths.ledger), task_vars.get("tls_report_directory")
     approved = approved_digest(task_vars.get("tls_approved_plan"))
     if approved and goal in ACTING:
@@ -264,10 +258,10 @@ def _settled(
     if does_nothing(content):
         return Papers()
     digest = digest_of(plan_bytes(content))
-    if check_mode or (goal == "plan" and not directory):
+    if found.check_mode or (goal == "plan" and not directory):
         return Papers(digest)
     if goal == "plan":
-        return Papers(digest, write_plan(content, str(directory)), write_sheet(scene, str(directory)))
+        return Papers(digest, write_plan(content, str(directory)), write_sheet(found.scene, str(directory)))
     run = {"goal": goal, "until": content["until"], "plan": digest, "approved": approved or None}
     ledger.begin(run, operator=fleet.operator, now=time.time())
     return Papers(digest)
@@ -326,169 +320,3 @@ def _store_view(
     }
     instances = fleet.instances(active)
     return fleet.view(instances, seen["instances"], revoke=revoke), instances
-
-
-def _pki(
-    fleet: Fleet, view: StoreView, instances: list[Instance], scene: Scene, revoke: t.Sequence[Revocation]
-) -> Json | None:
-    """Return the arguments of the task that makes what is due in the store; None if nothing is."""
-    if not (view.changes and instances):
-        return None
-    return {
-        "store": vars(fleet.paths),
-        "authorities": [vars(authority) for authority in fleet.wishes.authorities()],
-        "identities": [vars(identity) for identity in fleet.wishes.identities(instances)],
-        "trust_files": fleet.trust_files,
-        "revoke": [{name: value for name, value in vars(each).items() if name != "at"} for each in revoke],
-        "generations_seen": sorted(
-            {Instance.parse(name).host for name, seen in scene.instances.items() if seen.generation}
-        ),
-    }
-
-
-def _births(fleet: Fleet, view: StoreView, scene: Scene, plan: Plan) -> dict[str, list[Json]]:
-    """Return, per host, the keys that have to be there before the store can make what is due."""
-    instances = [Instance.parse(name) for names in plan.material.values() for name in names]
-    wanted = {each.name: each for each in fleet.wishes.identities(instances) if each.key_at == "host"}
-    births: dict[str, list[Json]] = {}
-    for instance in instances:
-        identity = scene.wanted[instance.name].identity
-        if identity in wanted and identity_target(identity) in view.due:
-            found = view.identities.get(identity)
-            row = {
-                "name": instance.name,
-                "folder": instance.component,
-                "account": scene.kinds[instance.name].account,
-                "identity": identity,
-                "key_type": wanted[identity].key_type,
-                "certified": found.spki_sha256 if found else "",
-                "keystore_only": reads_keystore_only(scene, instance),
-            }
-            births.setdefault(instance.host, []).append(row)
-    return births
-
-
-def _birth_facts(scene: Scene, births: t.Mapping[str, list[Json]]) -> Json:
-    """Return what the playbook needs to have keys born: nothing, and no play, in most runs."""
-    asked = {
-        host: {"directory": scene.directories[host], "instances": rows, "token": BIRTH} for host, rows in births.items()
-    }
-    return {"births": parts(asked), "birth_hosts": [*sorted(births), "localhost"] if births else "tls_none"}
-
-
-def _moves_by_itself(scene: Scene, pair: Pair) -> bool:
-    """Return whether a client may need no step of its server's: it is not ours, or it is set already."""
-    if pair.fronted or not scene.ours(pair.server):
-        return True
-    return not scene.tls(pair).verified and setting(scene, "permit", pair).is_made
-
-
-def _soak_due(scene: Scene, ask: Ask, seen: Json, *, goal: str) -> dict[str, Json]:
-    """Return the hosts whose collector is not there, or watches other listeners than it should, with what it gets."""
-    asked = {host: row["soak"]["configured"] for host, row in seen["hosts"].items() if "soak" in row}
-    if goal != "rollout" or not asked:
-        return {}
-    wanted = listeners_by_host(scene)
-    return {
-        host: {"directory": scene.directories[host], "listeners": wanted[host]}
-        for host, configured in sorted(asked.items())
-        if (ask.hosts is None or host in ask.hosts) and configured != wanted.get(host, configured)
-    }
-
-
-def _material_facts(
-    fleet: Fleet,
-    scene: Scene,
-    plan: Plan,
-    *,
-    acting: bool,
-    keep: float,
-    check_mode: bool,
-    soak: t.Mapping[str, Json],
-) -> Json:
-    """Return, per host, what to install and to remove; and what to look at in between."""
-    look = LookPlan(scene, token="material")
-    for name in (name for names in plan.material.values() for name in names):
-        look.see(Instance.parse(name))
-        for pair in scene.model.pairs_of_client(name):
-            if not pair.blocked and _moves_by_itself(scene, pair):
-                look.dial(pair)  # no step need come before the client's, after which somebody would look
-    requests = {} if check_mode else look.requests()
-    material = {
-        host: {
-            "store": vars(fleet.paths),
-            "directory": scene.directories[host],
-            "instances": [_material(scene, Instance.parse(name)) for name in names],
-            "trust_files": _trust_files(fleet, [scene.wanted[name] for name in names]),
-            "look": requests.get(host),
-        }
-        for host, names in plan.material.items()
-    }
-    environment = {
-        host: [_environment(scene, Instance.parse(name)) for name in names] for host, names in plan.environment.items()
-    }
-    removal: dict[str, Json] = {}
-    for each in plan.removals if acting else ():
-        if not each.held:
-            asked = removal.setdefault(each.host, {"directory": scene.directories[each.host], "instances": []})
-            asked["instances"].append({"name": each.name, "folder": each.folder})
-    forget: dict[str, list[Json]] = {}
-    for instance, steps in plan.forgetting.items() if acting else ():
-        specs = forget_specs(scene, instance, steps, days=keep)
-        forget.setdefault(instance.host, []).extend(spec.to_json() for spec in specs)
-    hosts = sorted({*material, *environment, *soak, *removal, *forget})
-    again = LookPlan(scene, token="environment")
-    again.see(*(Instance.parse(name) for names in plan.environment.values() for name in names))
-    return {
-        "material": parts(material),
-        "soak": parts(soak),
-        "environment": parts(environment),
-        "removal": parts(removal),
-        "forget": parts(forget),
-        "environment_look": parts({} if check_mode else again.requests()),
-        "material_hosts": [*hosts, "localhost"] if hosts else "tls_none",
-    }
-
-
-def _trust_files(fleet: Fleet, wanted: t.Iterable[Wanted]) -> Json:
-    """Return the files of the CA lists that a host's material takes from, by authority."""
-    names = {name for each in wanted for name in each.authorities}
-    issuers = {fleet.model.authority_of(each.identity) for each in wanted if each.identity}
-    return {name: path for name, path in fleet.trust_files.items() if name in names | issuers}
-
-
-def _material(scene: Scene, instance: Instance) -> Json:
-    wanted = scene.wanted[instance.name]
-    return {
-        "name": instance.name,
-        "folder": instance.component,
-        "account": scene.kinds[instance.name].account,
-        "identity": wanted.identity,
-        "trust": list(wanted.authorities),
-        "formats": list(wanted.formats),
-        "environment": environment_place(scene.kinds[instance.name].environment),
-        "due": bool(wanted.due),
-    }
-
-
-def _environment(scene: Scene, instance: Instance) -> Json:
-    kind = scene.kinds[instance.name]
-    return {
-        **(environment_place(kind.environment) or {}),
-        "name": instance.name,
-        "variables": variables(scene, instance),
-        "process": dict(kind.process),
-    }
-
-
-def _step_hosts(scene: Scene, plan: Plan) -> t.Any:
-    """Return the hosts that work or look in some round; a client's host looks at the servers that it dials."""
-    pairs = {view.pair.id: view.pair for view in plan.views}
-    hosts = set()
-    for this in plan.rounds:
-        for step in this.steps:
-            hosts.add(step.instance.host)
-            hosts |= {end.host for name in step.pairs for end in scene.our_ends(pairs[name])}
-            served = (pair for pair in pairs.values() if pair.server == step.instance and not pair.blocked)
-            hosts |= {end.host for pair in served for end in scene.our_ends(pair)}
-    return [*sorted(hosts), "localhost"] if hosts else "tls_none"

@@ -208,8 +208,8 @@ class OpenRound:
             "reverse": parts(self.reverse),
             "again": parts({host: request for host, request in self.again.items() if host not in outside}),
             "slots": max((len(rows) for rows in self.edits.values()), default=0),
-            "edits_or_looks_outside": bool(self.edits or outside & set(self.look)),
             "takes_back_or_watches": bool(self.reverse or self.watch),
+            "watch_hosts": [*sorted(self.watch), "localhost"] if self.watch else "tls_none",
         }
 
 

@@ -38,21 +38,11 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
         RequestRefused: the request makes no sense.
         TlsError: a probe of it makes no sense.
     """
-
-    unknown = sorted(set(request) - set(_KEYS))
-    if unknown:
-        raise RequestRefused("a request has no %r; it has %s" % (unknown[0], ", ".join(_KEYS)))
-    sights = {
-        str(asked["name"]): Sight(asked, str(request.get("directory") or "/etc/connsec"))
-        for asked in request.get("instances") or ()
-    }
+    directory = str(request.get("directory") or "/etc/connsec")
+    sights = _sights(request, directory)
     probes = _parsed(request.get("probes") or (), stranger)
     used = {probe.source or probe.prefer_source for probe in probes} - {None}
-    settled: Json = {}
-    if request.get("settle"):
-        from ._settling import settle
-
-        settled = settle(request["settle"], sights)
+    settled = _settled(request.get("settle"), sights)
     watched = _watch(request.get("watch") or {}, sights)
     ours = probe_ports()
     seen: Json = {
@@ -70,14 +60,35 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
 
         seen["probes"] = look(probes)
         seen["source_ports"] = sorted({port for one in seen["probes"].values() for port in one["source_ports"]})
-    if request.get("soak"):
-        from ._soak import collected
+    return {**seen, **_besides(request, directory)}
 
-        seen["soak"] = collected(str(request.get("directory") or "/etc/connsec"))
+
+def _sights(request: Asked, directory: str) -> dict[str, Sight]:
+    """Return the instances to look at, by name."""
+    unknown = sorted(set(request) - set(_KEYS))
+    if unknown:
+        raise RequestRefused("a request has no %r; it has %s" % (unknown[0], ", ".join(_KEYS)))
+    return {str(asked["name"]): Sight(asked, directory) for asked in request.get("instances") or ()}
+
+
+def _settled(asked: t.Sequence[Asked] | None, sights: t.Mapping[str, Sight]) -> Json:
+    """Wait until sessions have settled, where that is asked for."""
+    if not asked:
+        return {}
+    from ._settling import settle
+
+    return dict(settle(asked, sights))
+
+
+def _besides(request: Asked, directory: str) -> Json:
+    """Return what the host keeps besides its instances, where that is asked for, and the question's token."""
+    seen: Json = {}
+    if request.get("soak"):
+        from ._collected import collected
+
+        seen["soak"] = collected(directory)
     if request.get("leftovers"):
-        seen["leftovers"] = _leftovers(
-            str(request.get("directory") or "/etc/connsec"), request["leftovers"].get("known") or ()
-        )
+        seen["leftovers"] = _leftovers(directory, request["leftovers"].get("known") or ())
     if "token" in request:
         seen["token"] = request["token"]
     return seen

@@ -1,25 +1,22 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collector of clear listeners' peers on a host: installed, and read; private to this collection."""
+"""The collector of clear listeners' peers on a host, installed; private to this collection."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import os
-import time
 import typing as t
 
 from .._core._change import Change
 from . import _collector
+from ._collected import FOLDER
 from ._files import make_own, write_durable
 from ._reading import read_regular
 
-FOLDER: t.Final = "soak.d"
 PROGRAM: t.Final = "collect.py"
-
-Json = t.Dict[str, t.Any]
 
 
 class Collector:
@@ -56,23 +53,3 @@ class Collector:
 def _program() -> bytes:
     """Return the program's own text: it travels with this module, and nothing else of ours is there when it runs."""
     return b"#!/usr/bin/env python3\n" + inspect.getsource(_collector).encode()
-
-
-def collected(directory: str) -> Json:
-    """Return what was collected on this host: ``at``, the ``configured`` listeners, and the ``listeners`` by id."""
-    folder = os.path.join(directory, FOLDER)
-    found = {name: _read(os.path.join(folder, name)) for name in (_collector.CONFIGURATION, _collector.COLLECTED)}
-    return {
-        "at": round(time.time(), 3),
-        "configured": found[_collector.CONFIGURATION].get("listeners") or [],
-        "listeners": found[_collector.COLLECTED].get("listeners") or {},
-    }
-
-
-def _read(path: str) -> Json:
-    seen = read_regular(path)
-    try:
-        value = json.loads(seen.data) if seen is not None else {}
-    except ValueError:
-        value = {}
-    return value if isinstance(value, dict) else {}

@@ -286,41 +286,55 @@ def watch(
         also: called after each sample.
         until: ends the watch early.
     """
-    ports = {listener.port for listener in listeners}
-    folders = {listener.folder for listener in listeners}
-    here = {listener.id: listener.is_here for listener in listeners}
-    seen = {listener.id: _Seen() for listener in listeners}
+    watching = _Watching(listeners)
     started = time.monotonic()
-    samples = 0
     with Destroyed() as destroyed:
         while True:
-            rows = {folder: tcp_rows(ports, folder=folder) for folder in folders}
-            for listener in listeners:
-                at = rows[listener.folder]
-                _take(seen[listener.id], peers_of(at, listener), first=samples == 0)
-                seen[listener.id].listening |= listens(at, listener)
-            gone = destroyed.take()
-            if samples:
-                for listener in listeners:
-                    if here[listener.id]:
-                        at = _listening(rows[listener.folder])
-                        _take_gone(seen[listener.id], peers_of([*at, *gone], listener))
-            samples += 1
+            watching.sample(destroyed)
             also()
             left = started + seconds - time.monotonic()
             if left <= 0 or until():
                 break
             time.sleep(min(interval, left))
-        coverage = {"samples": samples, "seconds": round(time.monotonic() - started, 3)}
-        complete = destroyed.complete
-    return {
-        name: {
-            "peers": [vars(peer) for _unused, peer in sorted(found.peers.items())],
-            "listening": found.listening,
-            "coverage": {**coverage, "events": complete and here[name]},
+        return watching.to_json(time.monotonic() - started, told=destroyed.complete)
+
+
+class _Watching:
+    """Listeners that are watched, with what was seen of them so far."""
+
+    def __init__(self, listeners: t.Sequence[Watched]) -> None:
+        self._listeners = listeners
+        self._ports = {listener.port for listener in listeners}
+        self._folders = {listener.folder for listener in listeners}
+        self._here = {listener.id: listener.is_here for listener in listeners}
+        self._seen = {listener.id: _Seen() for listener in listeners}
+        self._samples = 0
+
+    def sample(self, destroyed: Destroyed) -> None:
+        """Take the peers of this moment, and those that the kernel says have gone since the last."""
+        rows = {folder: tcp_rows(self._ports, folder=folder) for folder in self._folders}
+        for listener in self._listeners:
+            at = rows[listener.folder]
+            _take(self._seen[listener.id], peers_of(at, listener), first=self._samples == 0)
+            self._seen[listener.id].listening |= listens(at, listener)
+        gone = destroyed.take()
+        for listener in self._listeners if self._samples else ():
+            if self._here[listener.id]:
+                at = _listening(rows[listener.folder])
+                _take_gone(self._seen[listener.id], peers_of([*at, *gone], listener))
+        self._samples += 1
+
+    def to_json(self, seconds: float, *, told: bool) -> dict[str, t.Any]:
+        """Return what was seen in so many seconds; ``told`` is whether the kernel told all that it was to tell."""
+        coverage = {"samples": self._samples, "seconds": round(seconds, 3)}
+        return {
+            name: {
+                "peers": [vars(peer) for _unused, peer in sorted(found.peers.items())],
+                "listening": found.listening,
+                "coverage": {**coverage, "events": told and self._here[name]},
+            }
+            for name, found in self._seen.items()
         }
-        for name, found in seen.items()
-    }
 
 
 def _listening(rows: t.Sequence[Row]) -> list[Row]:

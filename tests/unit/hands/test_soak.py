@@ -14,7 +14,8 @@ import time
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._host import _collector
-from ansible_collections.connsec.tls.plugins.module_utils._host._soak import Collector, collected
+from ansible_collections.connsec.tls.plugins.module_utils._host._collected import collected
+from ansible_collections.connsec.tls.plugins.module_utils._host._soak import Collector
 
 NAME = "confserv.default@cfg1"
 
