@@ -12,6 +12,9 @@ python := $(venv)/bin/python
 pytest := $(python) -m pytest
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_NOCOWS := 1
+# Ansible pipes modules into Python, which without a buffer makes one system call a byte; and hundreds of processes would
+# compile what is imported each time anew.
+unexport PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE
 # Ansible starts programs by name: those of the environment come first.
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 

@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT: t.Final = Path(__file__).resolve().parents[2]
 #: Where `make link` puts the collection.
 COLLECTIONS: t.Final = ROOT / "build"
+#: Variables of the user that change what Ansible and Python do, and what they cost.
+_OTHERS: t.Final = ("ANSIBLE_", "CONNSEC_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
 PASSPHRASE: t.Final = "a passphrase of the benchmark"
 
 #: Where Ansible's programs lie.
@@ -32,7 +34,7 @@ class Timed:
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of a command."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CONNSEC_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
     return {
         **kept,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),

@@ -25,6 +25,8 @@ from faults import killing
 ROOT: t.Final = Path(__file__).resolve().parents[2]
 SMALL: t.Final = ROOT / "tests" / "fleet" / "small"
 BIN: t.Final = Path(sys.executable).parent
+#: Variables of the user that change what Ansible and Python do, and what they cost.
+_OTHERS: t.Final = ("ANSIBLE_", "CONNSEC_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
 PASSPHRASE: t.Final = "canary-passphrase-0451"
 
 #: The small fleet: a server and its standby, and two clients of both.
@@ -95,7 +97,7 @@ class Fleet:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of this fleet's programs and playbooks, with nothing of the user's own settings."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CONNSEC_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
         return {
             **kept,
             "CONNSEC_DEMO_ROOT": str(self.root),
