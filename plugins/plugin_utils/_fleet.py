@@ -26,6 +26,7 @@ from ..module_utils._core._names import unix_path
 from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result, parse_soak
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._wanting import Wishes
+from ._ask import flag
 from ._inventory_hosts import declarations, differences
 from ._kinds import load_kind
 from ._ledger import Ledger, moment_of
@@ -33,6 +34,8 @@ from ._model_source import model_from_vars
 from ._operator import VARIABLES as OPERATOR_VARIABLES
 from ._operator import Operator, operator_of
 from ._place import STORE_VARIABLES
+from ._seal import VARIABLES as SEAL_VARIABLES
+from ._seal import seal_keys
 from ._store import StorePaths, StoreView, inspect, store_paths
 
 DIRECTORY = "/etc/connsec"
@@ -57,8 +60,10 @@ RUN_VARIABLES: t.Final = (
     "tls_report_directory",
     "tls_approved_plan",
     "tls_window",
+    "tls_seal_ledger",
     *STORE_VARIABLES,
     *OPERATOR_VARIABLES,
+    *SEAL_VARIABLES,
 )
 
 
@@ -99,6 +104,7 @@ class Fleet:
     can_sign: bool
     now: int
     operator: Operator
+    ledger: Ledger
     _views: dict[tuple[t.Any, ...], StoreView] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -109,7 +115,7 @@ class Fleet:
     @property
     def remembered(self) -> list[str]:
         """The pairs that the ledger has, without those that were removed."""
-        return [name for name, row in Ledger(self.paths.ledger).pairs().items() if row["status"] != "removed"]
+        return [name for name, row in self.ledger.pairs().items() if row["status"] != "removed"]
 
     def view(
         self,
@@ -157,7 +163,7 @@ class Fleet:
         view = self.view(instances, seen["instances"])
         certificates = {name: info.sha256 for name, info in view.identities.items()}
         covered = {name: info.names for name, info in view.identities.items() if info.chain_not_after >= self.now}
-        ledger = Ledger(self.paths.ledger).pairs()
+        ledger = self.ledger.pairs()
         blank = Scene(
             model=self.model,
             kinds=self.kinds,
@@ -278,17 +284,20 @@ def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str,
     refuse_split_flips(model, kinds)
     refuse_udp_on_one_port(model, kinds)
     variables = {name: str(task_vars[name]) for name in STORE_VARIABLES if task_vars.get(name)}
+    paths = store_paths(variables, inventory_directory=str(directory) if directory else None)
+    adopt = flag(task_vars.get("tls_seal_ledger", False), "tls_seal_ledger")
     return Fleet(
         model=model,
         kinds=kinds,
         hosts=hosts,
         addresses=addresses,
         wishes=Wishes(model, kinds, addresses),
-        paths=store_paths(variables, inventory_directory=str(directory) if directory else None),
+        paths=paths,
         inventory_directory=str(directory) if directory else None,
         can_sign=bool(task_vars.get("tls_can_sign")),
         now=int(time.time()),
         operator=operator_of(task_vars),
+        ledger=Ledger(paths.ledger, seal_keys(task_vars, adopt=adopt)),
     )
 
 

@@ -25,7 +25,7 @@ from ..module_utils._core._strangers import listener_id, strangers
 from ..module_utils._core._survey import Survey, View
 from ._fleet import ends_of
 from ._folder import Batch, Folder
-from ._ledger import Ledger, waits_since
+from ._ledger import UNCHECKED, waits_since
 from ._page import render
 from ._relay import Json, Progress, evidence_from_json, evidence_to_json, observation_of
 from ._rounds import Standing
@@ -48,8 +48,7 @@ class Outcome:
         self._goal = str(standing.plan["goal"])
         self._now = now
         self._today = _iso(now)[:10]
-        self._ledger = Ledger(standing.fleet.paths.ledger)
-        self._recorded = self._ledger.pairs()
+        self._recorded = standing.fleet.ledger.pairs()
         self._stuck = Progress.from_json({"notes": standing.plan["stuck"], "down": ()}).notes
         self._issued = standing.fleet.view(standing.fleet.instances()).identities
 
@@ -322,14 +321,19 @@ class Outcome:
         return [finding("the ledger", fails("reach", expected, seen, "held", todo=todo), status="waiting")]
 
     def _tampering(self) -> list[Json]:
-        """Return the first entry of the ledger that is not as it was written, in a verification."""
-        fault = self._ledger.fault() if self._goal == "verify" else ""
-        if not fault:
-            return []
-        todo = "find out who edited %s; keep it, and move it away, for the stages are seen again by looking"
-        expected = "every entry of its history follows the one before"
-        evidence = fails("reach", expected, fault, "failed", todo=todo % self._standing.fleet.paths.ledger)
-        return [finding("the ledger", evidence)]
+        """Return what is not as it was written in the ledger, or that nobody could tell, where nothing is acted on.
+
+        A run that acts was refused before it began; a report walks the history only for the sake of the seal.
+        """
+        ledger, goal = self._standing.fleet.ledger, self._goal
+        fault = ledger.fault() if goal == "verify" or (goal == "report" and ledger.has_passphrase) else None
+        if fault is not None:
+            expected = "every entry of its history follows the one before"
+            return [finding("the ledger", fails("reach", expected, fault.seen, "failed", todo=fault.todo))]
+        if goal in ("verify", "report") and ledger.is_unchecked:
+            unchecked = fails("reach", "its seal holds", UNCHECKED.seen, "held", todo=UNCHECKED.todo)
+            return [finding("the ledger", unchecked, status="waiting")]
+        return []
 
 
 def _not_removed_yet(removal: Removal) -> Evidence:
@@ -441,7 +445,7 @@ def record(standing: Standing, report: Json, *, now: float) -> None:
         if must_be_seen(scene, pair) and not back:
             seen_over_tls = any(item["gate"] == "switched" and item["live"] for item in row["evidence"])
             rows[back][pair.id]["exercised"] = seen_over_tls
-    ledger = Ledger(standing.fleet.paths.ledger)
+    ledger = standing.fleet.ledger
     gone = {row["name"] for row in standing.plan["removals"] if row.get("failed") == "" and not row["held"]}
     named = {pair.id for pair in scene.model.pairs}
     left = [name for name in standing.fleet.remembered if gone & set(ends_of(name)) and name not in named]

@@ -31,7 +31,6 @@ from ._ask import ACTING, flag, keep_steps, looks_at_hosts, next_wave, read_ask,
 from ._firewall import write_sheet
 from ._fleet import Fleet, Render, gather, read_fleet
 from ._handing import NOBODY, Work, hand_out
-from ._ledger import Ledger
 from ._library import refuse_old_library
 from ._relay import (
     Json,
@@ -74,6 +73,7 @@ class Decision:
     Attributes:
         papers: what is written of it for others.
         ledger_lost: how many pairs hosts show beyond ``plain``, if the ledger knows of none at all; else 0.
+        ledger_doubt: why the ledger's seal does not show that the ledger is right; empty if it does, or has none.
     """
 
     goal: str
@@ -85,6 +85,7 @@ class Decision:
     today: str
     papers: Papers = Papers()
     ledger_lost: int = 0
+    ledger_doubt: str = ""
     now: float = 0.0
 
     @property
@@ -111,6 +112,7 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
     if goal in ACTING and not check_mode:
         at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         _run.claim(fleet.paths, at=at, what="connsec.tls.%s" % goal, pid=os.getppid())
+        fleet.ledger.ready(operator=fleet.operator, now=time.time())
     inside = [host for host in look if ask.hosts is None or host in ask.hosts]
     plan = {
         "goal": goal,
@@ -188,6 +190,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     revoke = revocations(plan.removals, now=fleet.now)
     store, needing = _store_view(fleet, plan, found.seen, revoke)
     lost = _lost_with_the_ledger(scene, plan)
+    doubt = fleet.ledger.doubt() if goal == "plan" or (check_mode and goal in ACTING) else ""
     content = plan_content(scene, ask, plan, store.changes, goal=goal) if goal in ("plan", *ACTING) else None
     papers = _settled(task_vars, found, content) if content else Papers()
     work = plan if goal in ACTING else Plan(plan.views, (), removals=plan.removals)
@@ -207,7 +210,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     }
     run = {"plan": carried, "seen": found.seen, "progress": Progress(down=silent_servers(scene)).to_json()}
     facts = {"tls_run": told(run), "tls_plan": handed.facts, "tls_requests": told({})}
-    return Decision(goal, ask, plan, scene, store, facts, fleet.today, papers, lost, fleet.now)
+    return Decision(goal, ask, plan, scene, store, facts, fleet.today, papers, lost, doubt, fleet.now)
 
 
 def _found(task_vars: t.Mapping[str, t.Any], before: Json, *, check_mode: bool) -> Work:
@@ -251,7 +254,7 @@ def _settled(task_vars: t.Mapping[str, t.Any], found: Work, content: Content) ->
         TlsError: somebody approved another plan.
     """
     fleet, goal = found.fleet, found.goal
-    ledger, directory = Ledger(fleet.paths.ledger), task_vars.get("tls_report_directory")
+    ledger, directory = fleet.ledger, task_vars.get("tls_report_directory")
     approved = approved_digest(task_vars.get("tls_approved_plan"))
     if approved and goal in ACTING:
         refuse_unapproved(approved, content, directory=directory, ledger=ledger)

@@ -29,7 +29,6 @@ from ..module_utils._core._strangers import listener_id
 from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import judge, silent_servers
 from ._fleet import Fleet, gather
-from ._ledger import Ledger
 from ._relay import (
     BIRTH,
     Json,
@@ -456,7 +455,7 @@ def _record(standing: Standing, pair_ids: t.Iterable[str]) -> Standing:
             }
     back = standing.plan["goal"] == "rollback"
     fleet = standing.fleet
-    Ledger(fleet.paths.ledger).record_stages(rows, operator=fleet.operator, now=time.time(), back=back)
+    fleet.ledger.record_stages(rows, operator=fleet.operator, now=time.time(), back=back)
     return standing
 
 

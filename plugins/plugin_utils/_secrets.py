@@ -29,10 +29,13 @@ COSTS: t.Mapping[str, int] = {
     # own worker, and what they protect is renewed every 90 days.
     "authorities": 1 << 15,
     "identities": 1 << 14,
+    # The ledger's is stretched in every action of a run that writes to it.
+    "ledger": 1 << 14,
 }
 VARIABLES: t.Mapping[str, str] = {
     "authorities": "tls_authorities_passphrase (or tls_store_passphrase)",
     "identities": "tls_identities_passphrase (or tls_store_passphrase)",
+    "ledger": "tls_ledger_passphrase",
 }
 PASSPHRASES: t.Final = ("tls_store_passphrase", "tls_authorities_passphrase", "tls_identities_passphrase")
 _T = t.TypeVar("_T")
@@ -68,22 +71,27 @@ def passphrases_of(variables: t.Mapping[str, t.Any]) -> Passphrases:
     Raises:
         StoreError: one of them is not text.
     """
-
-    def given(name: str) -> str | None:
-        value = variables.get(name)
-        if value is not None and not isinstance(value, str):
-            raise StoreError("%s must be text; put it in quotes" % name)
-        return "".join(value) if value else None  # a copy without Ansible's tags
-
-    common = given("tls_store_passphrase")
+    common = passphrase_of(variables, "tls_store_passphrase")
     return Passphrases(
-        authorities=given("tls_authorities_passphrase") or common,
-        identities=given("tls_identities_passphrase") or common,
+        authorities=passphrase_of(variables, "tls_authorities_passphrase") or common,
+        identities=passphrase_of(variables, "tls_identities_passphrase") or common,
     )
 
 
+def passphrase_of(variables: t.Mapping[str, t.Any], name: str) -> str | None:
+    """Return the passphrase that a variable holds; None where it is not set, or empty.
+
+    Raises:
+        StoreError: it is not text.
+    """
+    value = variables.get(name)
+    if value is not None and not isinstance(value, str):
+        raise StoreError("%s must be text; put it in quotes" % name)
+    return "".join(value) if value else None  # a copy without Ansible's tags
+
+
 class Secret:
-    """A store's master key, in memory; what is in the store is encrypted under keys that are derived from it."""
+    """A store's master key, in memory; what protects the store is derived from it."""
 
     def __init__(self, master: bytes) -> None:
         self._master = master
@@ -108,6 +116,10 @@ class Secret:
         """Return a fingerprint of a secret that says nothing about it to those who do not hold the master key."""
         return hmac.digest(self._derived("digest"), text.encode(), "sha256").hex()
 
+    def authenticator(self, of: str, data: bytes) -> str:
+        """Return what shows that somebody who holds the master key wrote this; ``of`` says as what it was written."""
+        return hmac.digest(self._derived("authenticator " + of), data, "sha256").hex()
+
 
 def open_secret(folder: Folder, *, store: str, passphrase: str | None) -> Secret | None:
     """Return the secret of a store folder, or None where the folder has none yet.
@@ -121,10 +133,10 @@ def open_secret(folder: Folder, *, store: str, passphrase: str | None) -> Secret
     if text is None:
         return None
     box = _parse(text, where=os.path.join(folder.path, FILE))
-    checked = _checked(passphrase, store=store, folder=folder)
+    checked = checked_passphrase(passphrase, store=store, folder=folder)
     known = (folder.path, hashlib.sha256(text + checked).digest())
     if known not in _opened:
-        wrapping = _wrapping_key(checked, salt=box.salt, cost=box.n)
+        wrapping = stretched(checked, salt=box.salt, cost=box.n)
         try:
             _opened[known] = AESGCM(wrapping).decrypt(box.nonce, box.wrapped, _label(store))
         except InvalidTag as error:
@@ -142,12 +154,17 @@ def passphrase_for_new(folder: Folder, *, store: str, passphrase: str | None) ->
         StoreError: it is missing or too short, or the folder holds keys already, which a new secret could not open.
     """
     _refuse_keys_without_secret(folder)
-    checked = _checked(passphrase, store=store, folder=folder)
-    if len(checked.decode()) < SHORTEST_PASSPHRASE:
+    checked = checked_passphrase(passphrase, store=store, folder=folder)
+    refuse_short(checked, store=store)
+    return checked
+
+
+def refuse_short(passphrase: bytes, *, store: str) -> None:
+    """Refuse a passphrase that is too short for something new."""
+    if len(passphrase.decode()) < SHORTEST_PASSPHRASE:
         raise StoreError(
             "%s is shorter than %d characters; a new store needs a longer one" % (VARIABLES[store], SHORTEST_PASSPHRASE)
         )
-    return checked
 
 
 def _refuse_keys_without_secret(folder: Folder) -> None:
@@ -174,7 +191,7 @@ def new_secret(folder: Folder, *, store: str, passphrase: str | None) -> tuple[S
 
 def _sealed(master: bytes, passphrase: bytes, *, store: str) -> bytes:
     salt, nonce, cost = os.urandom(16), os.urandom(12), COSTS[store]
-    wrapping = _wrapping_key(passphrase, salt=salt, cost=cost)
+    wrapping = stretched(passphrase, salt=salt, cost=cost)
     content = {
         "version": 1,
         "kdf": {"name": "scrypt", "n": cost, "r": 8, "p": 1, "salt": salt.hex()},
@@ -184,7 +201,8 @@ def _sealed(master: bytes, passphrase: bytes, *, store: str) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _wrapping_key(passphrase: bytes, *, salt: bytes, cost: int) -> bytes:
+def stretched(passphrase: bytes, *, salt: bytes, cost: int) -> bytes:
+    """Return 256 bits of a passphrase, at the cost of scrypt's N."""
     with allowed_by_openssl("scrypt"):
         return hashlib.scrypt(passphrase, salt=salt, n=cost, r=8, p=1, dklen=32, maxmem=1 << 28)
 
@@ -246,7 +264,12 @@ def _label(store: str) -> bytes:
     return b"connsec.tls store " + store.encode()
 
 
-def _checked(passphrase: str | None, *, store: str, folder: Folder) -> bytes:
+def checked_passphrase(passphrase: str | None, *, store: str, folder: Folder) -> bytes:
+    """Return a passphrase as its bytes, the same however its letters were composed.
+
+    Raises:
+        PassphraseMissing: there is none.
+    """
     if passphrase is None or passphrase == "":
         raise PassphraseMissing(
             "the store folder %s needs its passphrase; set %s, best from Ansible Vault"

@@ -44,6 +44,7 @@ def plan_lines(decision: Decision) -> list[str]:
             if decision.ledger_lost
             else [],
         ),
+        ("note", ["the ledger: %s" % decision.ledger_doubt] if decision.ledger_doubt else []),
         ("material", ["%s: %s" % (host, ", ".join(names)) for host, names in plan.material.items()]),
         ("environment", ["%s: %s" % (host, ", ".join(names)) for host, names in plan.environment.items()]),
     ):

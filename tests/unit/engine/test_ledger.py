@@ -78,7 +78,7 @@ def test_a_line_that_was_not_finished_spoils_none_that_follows(tmp_path):
     assert (json.loads(first)["to"], torn) == ("permissive", '{"at": "20')
     assert json.loads(last)["before"] == hashlib.sha256(torn.encode()).hexdigest()
     assert json.loads(last)["number"] == 3
-    assert Ledger(str(tmp_path)).fault() == ""
+    assert Ledger(str(tmp_path)).fault() is None
 
 
 def test_nobody_else_can_read_it(tmp_path):
@@ -121,7 +121,7 @@ def test_a_run_that_is_killed_while_it_writes_leaves_a_ledger_that_the_next_one_
     assert Ledger(str(tmp_path)).pairs()[PAIR]["stage"] in ("permissive", "switched")
     Ledger(str(tmp_path)).record(row("switched"), operator=ME, now=3.0)
     assert Ledger(str(tmp_path)).pairs()[PAIR]["stage"] == "switched"
-    assert Ledger(str(tmp_path)).fault() == ""
+    assert Ledger(str(tmp_path)).fault() is None
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".new-")]
 
 
@@ -164,7 +164,7 @@ def written(tmp_path):
     ledger.begin({"goal": "rollout", "plan": "0" * 64}, operator=ME, now=0.0)
     for number, stage in enumerate(["permissive", "switched", "enforced"], start=1):
         ledger.record({**row(stage), **row(stage, pair=OTHER)}, operator=ME, now=float(number))
-    assert ledger.fault() == ""
+    assert ledger.fault() is None
     return tmp_path
 
 
@@ -222,18 +222,20 @@ def test_the_first_entry_that_is_not_as_it_was_written_is_named(written, damage,
     lines = history(written)
     damage(lines)
     (written / "history.jsonl").write_text("".join(line + "\n" for line in lines))
-    assert words in Ledger(str(written)).fault()
+    assert words in Ledger(str(written)).fault().seen
 
 
 def test_pairs_that_say_something_else_than_the_history_are_named(written):
     file = written / "connections.json"
     file.write_text(file.read_text().replace('"stage": "enforced"', '"stage": "plain"'))
-    assert Ledger(str(written)).fault() == ("connections.json says plain of %s, and the history says enforced" % PAIR)
+    assert Ledger(str(written)).fault().seen == (
+        "connections.json says plain of %s, and the history says enforced" % PAIR
+    )
 
 
 def test_pairs_that_are_gone_while_the_history_is_there_are_named(written):
     (written / "connections.json").unlink()
-    assert "connections.json is not there" in Ledger(str(written)).fault()
+    assert "connections.json is not there" in Ledger(str(written)).fault().seen
 
 
 def test_what_follows_a_break_does_not_hide_it(written):
@@ -241,7 +243,7 @@ def test_what_follows_a_break_does_not_hide_it(written):
     edit(lines)
     (written / "history.jsonl").write_text("".join(line + "\n" for line in lines))
     Ledger(str(written)).record(row("plain"), operator=YOU, now=9.0, back=True)
-    assert "entry 4" in Ledger(str(written)).fault()
+    assert "entry 4" in Ledger(str(written)).fault().seen
 
 
 def test_a_plan_counts_as_begun_once_a_run_of_it_began(written):
@@ -279,7 +281,7 @@ def test_a_ledger_of_version_1_is_taken_over_and_says_what_nobody_can_say_of_it(
     assert (seal["event"], seal["from_version"]) == ("taken_over", 1)
     assert "nothing counted" in seal["note"]
     assert bool(seal["fault"]) == (state == "edited")
-    assert Ledger(str(path)).fault() == "", "what was wrong before is in the seal"
+    assert Ledger(str(path)).fault() is None, "what was wrong before is in the seal"
     Ledger(str(path)).record(row("switched", pair=OTHER), operator=ME, now=2.0)
     assert sum("taken_over" in line for line in history(path)) == 1
 
