@@ -70,11 +70,14 @@ class ActionModule(ActionBase):
         wanted: tuple[StorePaths, list[WantedAuthority], list[WantedIdentity]] = (paths, authorities, identities)
         given: dict[str, t.Any] = {"passphrases": passphrases, "generations_seen": options["generations_seen"]}
         revoke = wanted_revocations(options["revoke"])
+        held = {str(name): tuple(str(each) for each in keys) for name, keys in options["held"].items()}
         if self._task.check_mode:
-            view = preflight(paths, inspect(*wanted, now=now, revoke=revoke, trust_files=trust_files), **given)
+            found = inspect(*wanted, now=now, held=held, revoke=revoke, trust_files=trust_files)
+            view = preflight(paths, found, **given)
         else:
             refuse_while_held(paths)
-            view = carry_out(*wanted, now=now, revoke=revoke, requests=requests, trust_files=trust_files, **given)
+            given.update(requests=requests, held=held, revoke=revoke, trust_files=trust_files)
+            view = carry_out(*wanted, now=now, **given)
         result = _reported(view, identities, refused)
         if self._task.diff:
             result["diff"] = diff_of(view.changes)

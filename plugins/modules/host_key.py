@@ -68,6 +68,23 @@ options:
         description: Whether nobody reads the key as PEM, so that C(keytool) does where there is no C(openssl).
         type: bool
         default: false
+      names:
+        description:
+          - The DNS names and IP addresses that its request asks for, where others sign the certificate.
+          - Without any the request only proves whose key it is.
+        type: list
+        elements: str
+        default: []
+      usages:
+        description: What its request asks for the certificate to be used for.
+        type: list
+        elements: str
+        choices: [client, server]
+        default: []
+      common_name:
+        description: The one of O(instances[].names) that its request has as common name; none if it is empty.
+        type: str
+        default: ""
   token:
     description: Returned as it is.
     type: str
@@ -115,6 +132,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._core._birth import KEY_KINDS
 from ..module_utils._core._change import Change
 from ..module_utils._core._errors import TlsError
+from ..module_utils._core._material import USAGES
 from ..module_utils._host._births import Birth, held_keys
 from ..module_utils._host._files import locked
 from ..module_utils._module import finish
@@ -127,6 +145,9 @@ INSTANCE = {
     "key_type": {"type": "str", "choices": list(KEY_KINDS), "default": "ec-p256", "no_log": False},
     "certified": {"type": "str", "default": ""},
     "keystore_only": {"type": "bool", "default": False, "no_log": False},
+    "names": {"type": "list", "elements": "str", "default": []},
+    "usages": {"type": "list", "elements": "str", "choices": list(USAGES), "default": []},
+    "common_name": {"type": "str", "default": ""},
 }
 
 

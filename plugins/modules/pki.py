@@ -126,12 +126,19 @@ options:
         type: str
         choices: [controller, host]
         default: controller
+  held:
+    description:
+      - By identity with O(identities[].key_at=host), the SHA-256 of the public keys that its host has, where somebody
+        looked. A certificate, or an open request, whose key is not among them is followed by another.
+    type: dict
+    default: {}
   requests:
     description:
       - By identity with O(identities[].key_at=host), what M(connsec.tls.host_key) returned of it in C(keys), or a
         certificate request as PEM.
       - Only the key is taken from a request, and only if it is signed with that key. Names and usages are those of
-        O(identities). Without a request a certificate is postponed; one that is refused is told of in RV(refused).
+        O(identities); a request that goes on to others has to ask for exactly these. Without a request a certificate is
+        postponed; one that is refused is told of in RV(refused).
     type: dict
     default: {}
   generations_seen:

@@ -14,9 +14,10 @@ import typing as t
 
 from ..module_utils._core._material import WantedIdentity, identity_target
 from . import _pki
+from ._csr import Request
 from ._folder import Batch, Folder
 from ._found import identity_file
-from ._requests import SUFFIX, KeptRequest, close, keep, key_of, make_request, show
+from ._requests import SUFFIX, KeptRequest, close, keep, key_of, make_request, request_of_host, show
 from ._secrets import FILE as SECRET_FILE
 from ._transaction import Opened
 from ._view import Asked, StoreView
@@ -26,9 +27,27 @@ class Asking:
     """What a run asks of others, and takes from them."""
 
     def __init__(
-        self, requests: str, identity_folder: Folder, opened: Opened | None, asked: t.Mapping[str, Asked], *, now: int
+        self,
+        requests: str,
+        identity_folder: Folder,
+        opened: Opened | None,
+        asked: t.Mapping[str, Asked],
+        *,
+        born: t.Mapping[str, Request],
+        now: int,
     ) -> None:
+        """Take in what there is.
+
+        Args:
+            requests: the folder where others find what they are asked for.
+            identity_folder: of the store.
+            opened: its secret, where a key of it is made or taken.
+            asked: what was asked and answered, by identity.
+            born: the requests of hosts, of identities whose keys are born there.
+            now: seconds since 1970.
+        """
         self._requests = requests
+        self._born = born
         self._folder = identity_folder
         self._opened = opened
         self._asked = asked
@@ -60,9 +79,14 @@ class Asking:
 
     def _make(self, wanted: WantedIdentity) -> KeptRequest:
         """Return a request: with the key of the open one where that one is not answered and of the planned type."""
-        secret = t.cast("Opened", self._opened).secret
         kept = self._asked[wanted.name].request
-        if kept and kept.open.key_type == wanted.key_type and not self._is_used(wanted.name, kept):
+        if wanted.key_at == "host":
+            request = self._born[wanted.name]
+            if kept is None or kept.open.spki_sha256 != request.spki_sha256:
+                close(wanted.name, self._folder, self._requests)
+            return request_of_host(wanted, request, now=self._now)
+        secret = t.cast("Opened", self._opened).secret
+        if kept and kept.key and kept.open.key_type == wanted.key_type and not self._is_used(wanted.name, kept):
             key = key_of(kept, secret=secret, where=os.path.join(self._folder.path, wanted.name + SUFFIX))
         else:
             close(wanted.name, self._folder, self._requests)
@@ -83,7 +107,7 @@ class Asking:
         asked = self._asked[name]
         answer, request = asked.answer, asked.request
         chain = answer.chain if answer else ()
-        key = request.key if request else b""
+        key = request.key if request else None
         return _pki.Bundle(tuple(_pki.certificate_pem(each) for each in chain), key).to_bytes()
 
     def _show(self, made: t.Mapping[str, KeptRequest], view: StoreView) -> None:

@@ -3,21 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Certificate requests, read and checked: they prove that somebody has a key; private to this collection.
 
-Nothing but the public key is taken from one. Names and usages are the plan's, whatever a request asks for.
+Nothing but the public key is taken from one that we answer: names and usages are the plan's, whatever it asks for. One
+that goes on to others has to ask for exactly what is planned.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
+from ..module_utils._core._birth import Terms
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._few import few
-from ..module_utils._core._material import WantedIdentity
+from ..module_utils._core._material import WantedIdentity, common_name_of
 from . import _pki
 
 #: Hashes with which nobody can make another request of the same signature.
@@ -37,11 +41,13 @@ class Request:
         pem: the request.
         public: its public key.
         spki_sha256: that key's digest.
+        held: the digests of all keys that its host has, where it said so.
     """
 
     pem: str
     public: _pki.PublicKey
     spki_sha256: str
+    held: tuple[str, ...] = ()
 
 
 def read_request(pem: str, *, identity: str, key_type: str, spki_sha256: str = "") -> Request:
@@ -100,6 +106,53 @@ def _refuse_unproved(request: x509.CertificateSigningRequest, where: str) -> Non
         raise RequestRefused("the signature of %s is not of its own key, so nobody knows who has that" % where)
 
 
+def refuse_other_terms(pem: str, wanted: WantedIdentity) -> None:
+    """Refuse a request for others that does not ask for what is planned: they sign what they are shown.
+
+    Raises:
+        RequestRefused: saying what it asks for.
+    """
+    where = "the certificate request of %s" % wanted.name
+    asked = terms_of(_loaded(pem, where), where)
+    common_name = common_name_of(wanted)
+    planned = Terms(wanted.names, wanted.usages, common_name)
+    for what, ours, theirs in zip(("names", "usages", "a subject"), _rows(planned), _rows(asked), strict=True):
+        if ours != theirs:
+            raise RequestRefused(
+                "%s asks for %s %s, planned %s; nobody is shown it: run again, and look at that host if it stays so"
+                % (where, what, theirs or "none", ours or "none")
+            )
+
+
+def _rows(terms: Terms) -> tuple[str, ...]:
+    return ", ".join(terms.names), ", ".join(terms.usages), terms.common_name
+
+
+def terms_of(request: x509.CertificateSigningRequest, where: str) -> Terms:
+    """Return what a request asks for; usages that are none of ours by their identifiers."""
+    ours = {oid: usage for usage, oid in _pki.EXTENDED_KEY_USAGES.items()}
+    names: list[str] = []
+    usages: list[str] = []
+    try:
+        for each in request.extensions:
+            if isinstance(each.value, x509.SubjectAlternativeName):
+                names += [_words_of(name) for name in each.value]
+            elif isinstance(each.value, x509.ExtendedKeyUsage):
+                usages += [ours.get(oid, oid.dotted_string) for oid in each.value]
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise RequestRefused("%s has extensions that cannot be read" % where) from error
+    common_names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    alone = len(common_names) == 1 == len(request.subject.rdns)
+    subject = str(common_names[0].value) if alone else request.subject.rfc4514_string()
+    return Terms(tuple(sorted(names)), tuple(sorted(usages)), subject)
+
+
+def _words_of(name: x509.GeneralName) -> str:
+    if isinstance(name, (x509.DNSName, x509.IPAddress)):
+        return str(name.value).lower()
+    return "%s %s" % (type(name).__name__, name.value)
+
+
 def read_requests(
     given: t.Mapping[str, t.Any], identities: t.Sequence[WantedIdentity]
 ) -> tuple[dict[str, Request], dict[str, str]]:
@@ -120,7 +173,11 @@ def read_requests(
             (str(row.get(key) or "") for key in ("request", "spki_sha256")) if isinstance(row, dict) else (str(row), "")
         )
         try:
-            requests[name] = read_request(pem, identity=name, key_type=wanted[name].key_type, spki_sha256=announced)
+            read = read_request(pem, identity=name, key_type=wanted[name].key_type, spki_sha256=announced)
+            if wanted[name].issuer == "requested":
+                refuse_other_terms(pem, wanted[name])
+            held = row.get("held") or () if isinstance(row, dict) else ()
+            requests[name] = dataclasses.replace(read, held=tuple(str(each) for each in held))
         except RequestRefused as error:
             refused[name] = str(error)
     return _apart(requests, refused)

@@ -133,17 +133,21 @@ class Fleet:
             seen: what hosts showed of instances, as plain data by name: the keys that were born there.
             revoke: certificates to revoke.
         """
-        held = {
-            self.wishes.identity_of(each): tuple(seen[each.name]["keys"])
-            for each in instances
-            if (seen.get(each.name) or {}).get("keys") is not None
-        }
+        held = self.held(instances, seen)
         key = tuple(instances), tuple(sorted(held.items())), tuple(revoke)
         if key not in self._views:
             wanted = self.wishes.authorities(), self.wishes.identities(instances)
             found = inspect(self.paths, *wanted, now=self.now, held=held, revoke=revoke, trust_files=self.trust_files)
             self._views[key] = found if self.can_sign else found.without_signing()
         return self._views[key]
+
+    def held(self, instances: t.Sequence[Instance], seen: t.Mapping[str, t.Any]) -> dict[str, tuple[str, ...]]:
+        """Return the keys that were born on hosts and are still there, by identity, where somebody looked."""
+        return {
+            self.wishes.identity_of(each): tuple(seen[each.name]["keys"])
+            for each in instances
+            if (seen.get(each.name) or {}).get("keys") is not None
+        }
 
     @property
     def trust_files(self) -> dict[str, str]:

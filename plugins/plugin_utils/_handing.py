@@ -12,16 +12,16 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ..module_utils._core._briefing import reads_keystore_only
 from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._forgetting import forget_specs
 from ..module_utils._core._holding import variables
 from ..module_utils._core._look import LookPlan, environment_place
-from ..module_utils._core._material import Revocation, identity_target
+from ..module_utils._core._material import Revocation
 from ..module_utils._core._plan import Plan
 from ..module_utils._core._scene import Scene, Wanted, setting
 from ..module_utils._core._soak import listeners_by_host
 from ..module_utils._core._survey import Ask
+from ._births import births_of
 from ._fleet import Fleet
 from ._relay import BIRTH, Json, parts, told
 from ._store import StoreView
@@ -70,7 +70,8 @@ def hand_out(
         keep: for how many days hosts keep what steps found.
     """
     pki = _pki(work, store, needing, revoke) if work.rolls_out else None
-    births = _births(work, store) if pki and work.fleet.can_sign and not work.check_mode else {}
+    allowed = [each for each in needing if work.ask.hosts is None or each.host in work.ask.hosts]
+    births = births_of(work.fleet, store, work.scene, work.plan, allowed) if pki and not work.check_mode else {}
     material, upkeep = _material_facts(work), _upkeep_facts(work, keep=keep)
     steps = _step_hosts(work)
     opens = steps or material["material"] or upkeep["upkeep_hosts"] != NOBODY
@@ -113,34 +114,12 @@ def _pki(work: Work, view: StoreView, instances: list[Instance], revoke: t.Seque
         "authorities": [vars(authority) for authority in fleet.wishes.authorities()],
         "identities": [vars(identity) for identity in fleet.wishes.identities(instances)],
         "trust_files": fleet.trust_files,
+        "held": {name: list(keys) for name, keys in fleet.held(instances, work.seen["instances"]).items()},
         "revoke": [{name: value for name, value in vars(each).items() if name != "at"} for each in revoke],
         "generations_seen": sorted(
             {Instance.parse(name).host for name, seen in scene.instances.items() if seen.generation}
         ),
     }
-
-
-def _births(work: Work, view: StoreView) -> dict[str, list[Json]]:
-    """Return, per host, the keys that have to be there before the store can make what is due."""
-    fleet, scene = work.fleet, work.scene
-    instances = [Instance.parse(name) for names in work.plan.material.values() for name in names]
-    wanted = {each.name: each for each in fleet.wishes.identities(instances) if each.key_at == "host"}
-    births: dict[str, list[Json]] = {}
-    for instance in instances:
-        identity = scene.wanted[instance.name].identity
-        if identity in wanted and identity_target(identity) in view.due:
-            found = view.identities.get(identity)
-            row = {
-                "name": instance.name,
-                "folder": instance.component,
-                "account": scene.kinds[instance.name].account,
-                "identity": identity,
-                "key_type": wanted[identity].key_type,
-                "certified": found.spki_sha256 if found else "",
-                "keystore_only": reads_keystore_only(scene, instance),
-            }
-            births.setdefault(instance.host, []).append(row)
-    return births
 
 
 def _birth_facts(scene: Scene, births: t.Mapping[str, list[Json]]) -> Json:

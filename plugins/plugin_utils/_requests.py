@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Requests for others to sign: made, kept with their key, shown, and closed; private to this collection.
 
-The identities' folder keeps ``<name>.requested``: what was asked for, and the key, encrypted as every key is. What the
+The identities' folder keeps ``<name>.requested``: what was asked for, and the key, encrypted as every key is, unless it
+was born on its host. What the
 PKI team needs lies beside the store, readable, and without anything secret::
 
     requests/<name>/request.pem     the request (PKCS#10)
@@ -27,6 +28,7 @@ from ..module_utils._core._names import identity_name
 from ..module_utils._core._requesting import OpenRequest, RequestPlaces
 from . import _pki
 from ._answers import LARGEST_ANSWER, ReadAnswer, read_answer
+from ._csr import Request
 from ._folder import Batch, Folder, StoreError
 from ._secrets import Secret
 from ._trust_list import TrustList
@@ -37,11 +39,17 @@ REQUEST, ANSWER = "request.pem", "answer.pem"
 
 @dataclass(frozen=True, repr=False)
 class KeptRequest:
-    """A request that is open, as the store keeps it: what it asks for, itself, and its encrypted key."""
+    """A request that is open, as the store keeps it.
+
+    Attributes:
+        open: what it asks for.
+        csr: itself.
+        key: its encrypted key; None where that was born on its host, and nobody else has it.
+    """
 
     open: OpenRequest
     csr: bytes
-    key: bytes
+    key: bytes | None
 
 
 def places_of(folder: str, name: str) -> RequestPlaces:
@@ -65,8 +73,10 @@ def read_request(identity_folder: Folder, name: str) -> KeptRequest | None:
             common_name=str(asked["common_name"]),
             spki_sha256=str(asked["spki_sha256"]),
             made_at=int(asked["made_at"]),
+            key_at=str(asked.get("key_at", "controller")),
         )
-        return KeptRequest(opened, content["request"].encode(), content["key"].encode())
+        key = None if opened.key_at == "host" else content["key"].encode()
+        return KeptRequest(opened, content["request"].encode(), key)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
             "%s is damaged; restore it from a backup, or remove it: a new request with a new key is then made"
@@ -106,10 +116,19 @@ def make_request(wanted: WantedIdentity, key: _pki.PrivateKey, *, secret: Secret
     return KeptRequest(opened, csr.public_bytes(serialization.Encoding.PEM), sealed)
 
 
+def request_of_host(wanted: WantedIdentity, request: Request, *, now: int) -> KeptRequest:
+    """Return the request that a host made for an identity whose key is born there; it was read and checked."""
+    common_name = common_name_of(wanted)
+    opened = OpenRequest(
+        wanted.names, wanted.usages, wanted.key_type, common_name, request.spki_sha256, now, key_at="host"
+    )
+    return KeptRequest(opened, request.pem.encode(), None)
+
+
 def key_of(kept: KeptRequest, *, secret: Secret, where: str) -> _pki.PrivateKey:
-    """Return the key of a request that is open."""
+    """Return the key of a request that is open, which the store has."""
     try:
-        key = serialization.load_pem_private_key(kept.key, secret.key_password(kept.open.spki_sha256))
+        key = serialization.load_pem_private_key(kept.key or b"", secret.key_password(kept.open.spki_sha256))
     except (ValueError, TypeError) as error:
         raise StoreError("%s holds a key that cannot be read; restore the file from a backup" % where) from error
     return t.cast("_pki.PrivateKey", key)
@@ -117,7 +136,8 @@ def key_of(kept: KeptRequest, *, secret: Secret, where: str) -> _pki.PrivateKey:
 
 def keep(kept: KeptRequest, name: str, identity_folder: Folder, batch: Batch) -> None:
     """Have a request kept with its key when the batch is published."""
-    content = {"version": 1, "asked": vars(kept.open), "request": kept.csr.decode(), "key": kept.key.decode()}
+    key = kept.key.decode() if kept.key else None
+    content = {"version": 1, "asked": vars(kept.open), "request": kept.csr.decode(), "key": key}
     batch.add(identity_folder, name + SUFFIX, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 

@@ -140,7 +140,7 @@ def born(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> tuple[Standing
         for name in names:
             row = (result.get("keys") or {}).get(name) if answered else None
             if row:
-                asked[row["identity"]] = {"request": row["request"], "spki_sha256": row["spki_sha256"]}
+                asked[row["identity"]] = {field: row[field] for field in ("request", "spki_sha256", "held")}
                 seen[name] = {**(seen.get(name) or {}), "keys": row["held"]}
                 continue
             why = (result.get("failures") or {}).get(name) if answered else why_lost(result)

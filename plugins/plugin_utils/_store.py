@@ -96,6 +96,7 @@ def carry_out(
     passphrases: Passphrases,
     generations_seen: t.Sequence[str] = (),
     requests: t.Mapping[str, Request] = MappingProxyType({}),
+    held: Held = MappingProxyType({}),
     revoke: t.Sequence[Revocation] = (),
     workers: int | None = None,
     trust_files: t.Mapping[str, str] | None = None,
@@ -112,11 +113,12 @@ def carry_out(
         passphrases: what the user gave.
         generations_seen: the hosts that show generations of ours.
         requests: by identity, what hosts ask for of which the key is born there; without one its certificate waits.
+        held: by identity, the keys that its host had, where they are born there and somebody looked.
         revoke: certificates to revoke.
         workers: how many processes sign; by default one for each processor.
         trust_files: the CA lists of authorities that are not ours, by name.
     """
-    held = {name: (request.spki_sha256,) for name, request in requests.items()}
+    held = {**held, **{name: request.held or (request.spki_sha256,) for name, request in requests.items()}}
     lists = read_trust_lists(trust_files or {})
 
     def able(view: StoreView) -> StoreView:
@@ -141,7 +143,8 @@ def carry_out(
                 issued = transaction.run(authorities, identities, view.acts("sign"), requests, revoke)
             finally:
                 transaction.close()
-            asking = Asking(paths.requests, identity_folder, secrets.get("identities"), asked, now=now)
+            opened_identities = secrets.get("identities")
+            asking = Asking(paths.requests, identity_folder, opened_identities, asked, born=requests, now=now)
             taken = asking.run(identities, view)
             after = look(authority_folder, identity_folder, taken, lists=lists)
             asked = look_at_requests(paths, identity_folder, identities, lists)

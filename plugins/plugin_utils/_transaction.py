@@ -54,7 +54,7 @@ def open_secrets(
     wanted = {}
     if any(change.act == "sign" for change in changes):
         wanted["authorities"] = folders[0], passphrases.authorities
-    if any(identity_of(change.target) for change in changes):
+    if any(identity_of(change.target) and not change.keyless for change in changes):
         wanted["identities"] = (folders[1], passphrases.identities)
     opening = {
         store: Later(partial(open_secret, folder, store=store, passphrase=passphrase))

@@ -115,11 +115,11 @@ class StoreView:
 def without_requests(view: StoreView, identities: t.Sequence[WantedIdentity], asked: t.Collection[str]) -> StoreView:
     """Return what is due where these identities have a request, and others whose key is born on a host have none yet.
 
-    A certificate is made of a request only, so theirs waits.
+    A certificate is made of a request only, and others are shown nothing else, so theirs waits.
     """
     keyless = {identity_target(each.name) for each in identities if each.key_at == "host" and each.name not in asked}
-    waiting = tuple(change for change in view.changes if change.target in keyless)
-    changes = tuple(change for change in view.changes if change.target not in keyless)
+    waiting = tuple(change for change in view.changes if change.target in keyless and change.act in ("sign", "ask"))
+    changes = tuple(change for change in view.changes if change not in waiting)
     return dataclasses.replace(view, changes=changes, postponed=view.postponed + waiting)
 
 
@@ -225,7 +225,8 @@ def view_of(
     for identity in sorted(identities, key=lambda each: each.name):
         there = found.identities.get(identity.name)
         if identity.name in asked:
-            change, awaits = _requested(identity, there, asked[identity.name], now=now)
+            on_host = held.get(identity.name) if identity.key_at == "host" else None
+            change, awaits = _requested(identity, there, asked[identity.name], now=now, on_host=on_host)
             if awaits is not None:
                 awaiting[identity.name] = awaits
         else:
@@ -257,18 +258,25 @@ def view_of(
 
 
 def _requested(
-    wanted: WantedIdentity, held: IdentityInfo | None, asked: Asked, *, now: int
+    wanted: WantedIdentity,
+    held: IdentityInfo | None,
+    asked: Asked,
+    *,
+    now: int,
+    on_host: t.Collection[str] | None,
 ) -> tuple[Signing | None, Awaited | None]:
     """Return what to do about an identity that others sign, and for whom it waits.
 
-    A request whose key the identity has is answered already; a run was stopped before it could say so.
+    A request whose key the identity has is answered already; a run was stopped before it could say so. ``on_host`` are
+    the keys that its host has, where they are born there and somebody looked.
     """
     request = asked.request.open if asked.request else None
     answer = asked.answer.answer if asked.answer else None
     if request and held and request.spki_sha256 == held.spki_sha256:
         request, answer = None, None
-    change = plan_requested(wanted, found=held, request=request, answer=answer, is_shown=asked.is_shown, now=now)
-    awaits = awaited(wanted, found=held, request=request, answer=answer, places=asked.places, now=now)
+    given: dict[str, t.Any] = {"found": held, "request": request, "answer": answer, "now": now, "held": on_host}
+    change = plan_requested(wanted, is_shown=asked.is_shown, **given)
+    awaits = awaited(wanted, places=asked.places, **given)
     return change, awaits
 
 

@@ -30,6 +30,7 @@ TASK_OPTIONS = {
     "authorities": "dicts",
     "identities": "dicts",
     "generations_seen": "list",
+    "held": "dict",
     "requests": "dict",
     "revoke": "dicts",
     "store": "dict",

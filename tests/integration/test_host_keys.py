@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import signal
 import stat
@@ -14,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from pki_team import Team, openssl
 
 from .harness import ENFORCE, HOLDS_A_SESSION, SERVERS, Fleet
 
@@ -104,4 +106,67 @@ def test_a_key_is_born_on_its_host_and_is_never_anywhere_else(clear: Fleet):
     assert installed(clear)[SERVERS[0]] != lost
     manifest = json.loads((clear.material(SERVERS[0]) / "manifest.json").read_text())
     assert manifest["inputs"]["key"] == manifest["identity"]["spki_sha256"]
+    clear.must_be_enforced_by_the_next_run()
+
+
+def ask_others(data: dict[str, t.Any]) -> None:
+    """Have a PKI team sign for the instances whose keys are born where they are used, and ours for all others."""
+    data["authorities"] = {"connsec": {}, "corporate": {"trust_file": "../corporate/root.pem"}}
+    data["identities"] = {name: {"key_at": "host", "issuer": "requested", "authority": "corporate"} for name in AT_HOME}
+
+
+def answer(fleet: Fleet, team: Team, instance: str) -> str:
+    """Have the team answer the request of an instance with what it asks for, and return its public key."""
+    folder = fleet.store / "requests" / instance
+    text = openssl("req", "-in", folder / "request.pem", "-noout", "-text", "-verify")
+    asked = re.search(r"Subject Alternative Name:.*\n\s*(.+)", text)
+    assert asked
+    names = asked.group(1).replace("IP Address:", "IP:").replace(" ", "")
+    usages = ",".join(
+        word for word, use in (("serverAuth", "Server"), ("clientAuth", "Client")) if "Web " + use in text
+    )
+    (folder / "answer.pem").write_text(
+        team.sign(folder / "request.pem", names=names, usages=usages) + team.issuing.read_text()
+    )
+    return openssl("req", "-in", folder / "request.pem", "-noout", "-pubkey")
+
+
+@pytest.mark.soak  # make test has no time for it
+def test_a_key_that_never_leaves_its_host_is_signed_by_others(clear: Fleet):
+    team = Team(clear.root / "corporate")
+    clear.make_mutual(presenting=("router", "desk"))
+    clear.edit_yaml("tls_connections.yml", ask_others)
+
+    # killed before others were asked: the keys that wait are gone on with
+    assert clear.killed_at("task Make what is missing in the store", *ENFORCE).code == -signal.SIGKILL
+    keys = waiting(clear)
+    assert set(keys) == set(AT_HOME)
+    assert not (clear.store / "requests").exists()
+
+    first = clear.playbook("rollout", *ENFORCE, "-vvv").must_end(0)
+    assert waiting(clear) == keys
+    for name in AT_HOME:
+        assert "have authority corporate sign %s" % (clear.store / "requests" / name) in first.last_lines
+    again = clear.playbook("rollout", *ENFORCE).must_end(0)
+    assert again.changed == 0, again.text[-3000:]
+    assert waiting(clear) == keys
+
+    public = {name: answer(clear, team, name) for name in AT_HOME}
+    run = clear.playbook("rollout", *ENFORCE, "--diff", "-vvv").must_end(0)
+    assert set(clear.stages().values()) == {("enforced", "done")}, clear.stages()
+    assert installed(clear) == keys
+    assert waiting(clear) == {}
+    for name in AT_HOME:
+        held = clear.material(name)
+        assert openssl("pkey", "-in", held / "key.pem", "-pubout") == public[name]
+        openssl("verify", "-x509_strict", "-trusted", team.root, "-untrusted", held / "chain.pem",
+                held / "certificate.pem")  # fmt: skip
+    assert found_elsewhere(clear, keys.values(), first.text, run.text) == []
+    assert clear.playbook("rollout", *ENFORCE).must_end(0).changed == 0
+
+    # a host that lost its key makes another, and others are asked for that one
+    shutil.rmtree(home(clear, SERVERS[0]))
+    lost = clear.playbook("rollout", *ENFORCE).must_end(2)
+    assert ("identity " + SERVERS[0], "its key is not on its host any more") in lost.reasons()
+    assert answer(clear, team, SERVERS[0]) != public[SERVERS[0]]
     clear.must_be_enforced_by_the_next_run()

@@ -58,13 +58,16 @@ def _untrusted(entry: Entry) -> str | None:
     return None
 
 
-def _key_for_others(entry: Entry) -> str | None:
+def _key_of_installed(entry: Entry) -> str | None:
+    """Return that a key is to be born on its host, and was there before us."""
     for component in (entry.server, entry.client):
         for name in (*component.named_identities, *(each.name for each in instances_of(component))):
             spec = entry.identities.get(name)
-            if spec and spec.issuer != "own" and spec.key_at == "host":
-                what = "identity %s is issued by others (issuer: %s) while its key stays on the host (key_at: host)"
-                return what % (name, spec.issuer) + ", which is not built yet"
+            if spec and spec.issuer == "installed" and spec.key_at == "host":
+                what = (
+                    "identity %s was on its host before us (issuer: installed), so no key is born for it (key_at: host)"
+                )
+                return what % name + ": leave key_at out"
     return None
 
 
@@ -87,7 +90,7 @@ RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _decided,
     _out_of_sight,
     _untrusted,
-    _key_for_others,
+    _key_of_installed,
     _several_identities,
 )
 

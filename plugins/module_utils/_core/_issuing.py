@@ -37,10 +37,12 @@ class Signing(Change):
         can_wait: whether the fleet goes on with what the store holds until somebody signs.
         act: ``sign`` takes a signature of an authority of ours; ``ask`` makes a request for others to sign, ``show``
             puts one where they find it again, and ``take`` takes their answer in.
+        keyless: whether the store has no key of it, because that is born on its host and others sign.
     """
 
     can_wait: bool = False
     act: t.Literal["sign", "ask", "show", "take"] = "sign"
+    keyless: bool = False
 
 
 def renewal_at(name: str, *, not_before: int, not_after: int) -> int:
@@ -76,7 +78,7 @@ def plan_identity(
             looked.
         revoked: serial numbers of what is revoked.
     """
-    urgent = _reason_of_ours(wanted, found=found, now=now) or _reason_of_key(wanted, found=found, held=held)
+    urgent = _reason_of_ours(wanted, found=found, now=now) or reason_of_key(wanted, found=found, held=held)
     if urgent is None and found is not None and found.serial in revoked:
         urgent = "it is revoked"
     reason = urgent or _reason_to_renew(wanted, found=found, now=now)
@@ -133,7 +135,7 @@ def reason_to_issue(wanted: WantedIdentity, *, found: IdentityInfo | None, now: 
     return None
 
 
-def _reason_of_key(wanted: WantedIdentity, *, found: IdentityInfo | None, held: t.Collection[str] | None) -> str | None:
+def reason_of_key(wanted: WantedIdentity, *, found: IdentityInfo | None, held: t.Collection[str] | None) -> str | None:
     """Return why nobody has the key of the certificate that there is."""
     if found is None or found.key_at != "host" or held is None or found.spki_sha256 in held:
         return None

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import datetime
+import typing as t
 from dataclasses import dataclass
 
-from ._issuing import Signing, identity_rows, reason_to_issue, renewal_at
+from ._issuing import Signing, identity_rows, reason_of_key, reason_to_issue, renewal_at
 from ._material import IdentityInfo, WantedIdentity, common_name_of, identity_target
 
 #: RFC 5280, 4.1.2.6; OpenSSL's X509_V_FLAG_X509_STRICT, which Python 3.13 sets for its clients, insists on it.
@@ -20,7 +21,14 @@ _NAMELESS = (
 
 @dataclass(frozen=True)
 class OpenRequest:
-    """A request that was made, and what it asks for; ``made_at`` in seconds since 1970."""
+    """A request that was made, and what it asks for.
+
+    Attributes:
+        names, usages, key_type, common_name: as planned then.
+        spki_sha256: of its key.
+        made_at: in seconds since 1970.
+        key_at: where its key is: at the ``controller``, in the store, or at its ``host``.
+    """
 
     names: tuple[str, ...]
     usages: tuple[str, ...]
@@ -28,6 +36,7 @@ class OpenRequest:
     common_name: str
     spki_sha256: str
     made_at: int
+    key_at: str = "controller"
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,7 @@ def plan_requested(
     answer: Answer | None,
     is_shown: bool,
     now: int,
+    held: t.Collection[str] | None = None,
 ) -> Signing | None:
     """Return what to do about an identity that others sign: ask, take their answer, or nothing.
 
@@ -150,20 +160,37 @@ def plan_requested(
         answer: what lies where its answer belongs.
         is_shown: whether the request lies where others find it.
         now: seconds since 1970.
+        held: digests of the public halves of the keys that its host has, where they are born there; None if nobody
+            looked.
     """
-    reason = _reason(wanted, found=found, now=now)
+    reason = _reason(wanted, found=found, now=now, held=held)
     if reason is None:
         return None
+    act, why = _act(wanted, reason, request=request, answer=answer, is_shown=is_shown, now=now, held=held)
+    if act is None:
+        return None
     before, after = identity_rows(wanted, found)
-    target = identity_target(wanted.name)
-    differs = request and _differs(request, wanted)
+    keyless = wanted.key_at == "host"
+    return Signing(identity_target(wanted.name), before, after, why, can_wait=True, act=act, keyless=keyless)
+
+
+def _act(
+    wanted: WantedIdentity,
+    reason: str,
+    *,
+    request: OpenRequest | None,
+    answer: Answer | None,
+    is_shown: bool,
+    now: int,
+    held: t.Collection[str] | None,
+) -> tuple[t.Literal["ask", "show", "take"] | None, str]:
+    """Return what to do about a certificate that is needed, and why."""
+    differs = _differs(request, wanted, held=held) if request else ""
     if request is None or differs:
-        return Signing(target, before, after, differs or reason, can_wait=True, act="ask")
+        return "ask", differs or reason
     if answer is not None and not why_refused(answer, wanted, now=now):
-        return Signing(target, before, after, "its answer came: %s" % reason, can_wait=True, act="take")
-    if not is_shown:
-        return Signing(target, before, after, "its request is not where others find it", can_wait=True, act="show")
-    return None
+        return "take", "its answer came: %s" % reason
+    return (None, "") if is_shown else ("show", "its request is not where others find it")
 
 
 def awaited(
@@ -174,16 +201,17 @@ def awaited(
     answer: Answer | None,
     places: RequestPlaces,
     now: int,
+    held: t.Collection[str] | None = None,
 ) -> Awaited | None:
     """Return for whom an identity that others sign waits; None if it has, or is about to take, what is planned."""
-    reason = _reason(wanted, found=found, now=now)
+    reason = _reason(wanted, found=found, now=now, held=held)
     if reason is None:
         return None
     who = "authority %s" % wanted.authority
     since = " since %s" % _time(request.made_at) if request else ""
     seen = "identity %s waits for a signature of %s%s (%s)" % (wanted.name, who, since, reason)
     todo = "have %s sign %s, put the answer at %s, and run again" % (who, places.request, places.answer)
-    if request is not None and answer is not None and not _differs(request, wanted):
+    if request is not None and answer is not None and not _differs(request, wanted, held=held):
         refused = why_refused(answer, wanted, now=now)
         if not refused:
             return None
@@ -191,17 +219,25 @@ def awaited(
     return Awaited(wanted.authority, seen, todo)
 
 
-def _reason(wanted: WantedIdentity, *, found: IdentityInfo | None, now: int) -> str | None:
+def _reason(
+    wanted: WantedIdentity, *, found: IdentityInfo | None, now: int, held: t.Collection[str] | None
+) -> str | None:
     """Return why another certificate is needed; how long it lives is the signer's own matter."""
-    reason = reason_to_issue(wanted, found=found, now=now)
+    reason = reason_to_issue(wanted, found=found, now=now) or reason_of_key(wanted, found=found, held=held)
     if reason or found is None:
         return reason
+    if found.key_at != wanted.key_at:
+        return "its key was made at the %s, planned at the %s" % (found.key_at, wanted.key_at)
     renewal = renewal_at(wanted.name, not_before=found.not_before, not_after=found.not_after)
     return "two thirds of its life have passed" if now >= renewal else None
 
 
-def _differs(request: OpenRequest, wanted: WantedIdentity) -> str:
-    """Return why a request that is open does not ask for what is planned now."""
+def _differs(request: OpenRequest, wanted: WantedIdentity, *, held: t.Collection[str] | None) -> str:
+    """Return why a request that is open does not ask for what is planned now, or nobody has its key."""
+    if request.key_at != wanted.key_at:
+        return "the key of the open request was made at the %s, planned at the %s" % (request.key_at, wanted.key_at)
+    if request.key_at == "host" and held is not None and request.spki_sha256 not in held:
+        return "the key of the open request is not on its host any more"
     for what, asked, planned in (
         ("names", request.names, wanted.names),
         ("usages", request.usages, wanted.usages),
@@ -211,6 +247,11 @@ def _differs(request: OpenRequest, wanted: WantedIdentity) -> str:
         if asked != planned:
             return "the open request asks for other %s than planned" % what
     return ""
+
+
+def terms_asked(wanted: WantedIdentity) -> dict[str, t.Any]:
+    """Return what the request of an identity asks others for, as its host is told."""
+    return {"names": list(wanted.names), "usages": list(wanted.usages), "common_name": common_name_of(wanted)}
 
 
 def _time(seconds: int) -> str:

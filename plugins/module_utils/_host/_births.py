@@ -22,7 +22,7 @@ import shutil
 import time
 import typing as t
 
-from .._core._birth import BirthRefused, PendingKey, WantedKey, plan_birth
+from .._core._birth import BirthRefused, PendingKey, Terms, WantedKey, keeps_its_key, plan_birth
 from .._core._change import Change
 from ._der import key_of_request
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_new
@@ -65,7 +65,7 @@ def pending_key(base: str) -> PendingKey | None:
     except FilesError as error:
         record, spoilt = {}, str(error)
     identity, key_type, spki, request = (str(record.get(name) or "") for name in _KNOWN)
-    return PendingKey(identity, key_type, spki, request, spoilt)
+    return PendingKey(identity, key_type, spki, request, spoilt, Terms.of(record.get("terms") or {}))
 
 
 def held_keys(base: str) -> list[str]:
@@ -116,20 +116,23 @@ class Birth:
 
         Args:
             directory: the host's folder of ours.
-            asked: ``name``, ``folder``, ``account``, ``identity``, ``key_type``, ``certified`` and ``keystore_only``.
+            asked: ``name``, ``folder``, ``account``, ``identity``, ``key_type``, ``certified`` and ``keystore_only``;
+                and ``names``, ``usages`` and ``common_name`` where others sign.
 
         Raises:
-            BirthRefused: there is no such key type.
+            BirthRefused: there is no such key type, or nobody can sign what is asked for.
+            NameRefused: it asks for something that is no name.
             FilesError: the account is not there.
         """
         certified = str(asked.get("certified") or "")
-        self._wanted = WantedKey(str(asked["name"]), str(asked["identity"]), str(asked["key_type"]), certified)
+        whose = str(asked["name"]), str(asked["identity"]), str(asked["key_type"])
+        self._wanted = WantedKey(*whose, certified, Terms.of(asked))
         self._keystore_only = bool(asked.get("keystore_only"))
         self._owner: Owner = owner_of_account(asked.get("account"))
         self.base = os.path.join(directory, str(asked["folder"]))
 
     def plan(self) -> Change | None:
-        """Return why a key has to be born; None if one waits for its certificate already."""
+        """Return why a key has to be born, or asked for anew; None if one waits for its certificate already."""
         return plan_birth(self._wanted, pending=pending_key(self.base))
 
     def request(self) -> PendingKey | None:
@@ -137,7 +140,7 @@ class Birth:
         return pending_key(self.base)
 
     def make(self) -> None:
-        """Make key and request, and take them by one rename.
+        """Make key and request, or a new request for the key that waits, and take them by one rename.
 
         Raises:
             TlsError: they cannot be made; nothing half-made is left.
@@ -154,22 +157,35 @@ class Birth:
             shutil.rmtree(new, ignore_errors=True)
 
     def _born(self, folder: str) -> str:
-        """Make the key, with the program that this host has, and return its request."""
+        """Make the key, with the program that this host has, unless one waits that stays; and return its request."""
         wanted = self._wanted
         openssl, keytool = program("openssl"), program("keytool")
-        if openssl:
+        stays = self._copied(folder) if keeps_its_key(wanted, pending=pending_key(self.base)) else ()
+        if openssl and KEYSTORE not in stays:
             key = os.path.join(folder, KEY)
-            make_key(openssl, wanted.key_type, key)
-            return make_request(openssl, key, wanted.identity, folder=folder)
-        if keytool and self._keystore_only:
-            password = password_of(os.path.join(self.base, "current")) or new_password()
-            write_new(os.path.join(folder, PASSWORD), password.encode(), mode=0o400)
-            make_key_in_keystore(keytool, wanted.key_type, wanted.identity, folder=folder)
-            return make_request_of_keystore(keytool, wanted.identity, folder=folder)
+            if not stays:
+                make_key(openssl, wanted.key_type, key)
+            return make_request(openssl, key, wanted, folder=folder)
+        if keytool and (KEYSTORE in stays or (self._keystore_only and not stays)):
+            if not stays:
+                password = password_of(os.path.join(self.base, "current")) or new_password()
+                write_new(os.path.join(folder, PASSWORD), password.encode(), mode=0o400)
+                make_key_in_keystore(keytool, wanted.key_type, wanted.identity, folder=folder)
+            return make_request_of_keystore(keytool, wanted, folder=folder)
         raise BirthRefused(
             "the key of %s is to be born on this host, which has no openssl%s; install it, or let the key be made with"
             " key_at: controller" % (wanted.instance, "" if self._keystore_only else " (it reads more than a keystore)")
         )
+
+    def _copied(self, folder: str) -> tuple[str, ...]:
+        """Copy the files of the key that waits, and return their names; the rename takes them all at once."""
+        names = []
+        for name in (KEY, KEYSTORE, PASSWORD):
+            found = read_regular(os.path.join(self.base, PENDING_KEY, name))
+            if found is not None:
+                write_new(os.path.join(folder, name), found.data, mode=0o400)
+                names.append(name)
+        return tuple(names)
 
     def _record(self, folder: str, request: str) -> None:
         """Write down whose key it is, and give its files to their account."""
@@ -181,6 +197,7 @@ class Birth:
             "key_type": self._wanted.key_type,
             "spki_sha256": hashlib.sha256(key_of_request(request_der(request))).hexdigest(),
             "request": request,
+            "terms": vars(self._wanted.terms),
             "files": {name: self._given(os.path.join(folder, name)) for name in names},
             "born_at": round(time.time(), 3),
         }

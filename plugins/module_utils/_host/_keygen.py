@@ -17,8 +17,9 @@ import shutil
 import subprocess
 import typing as t
 
-from .._core._birth import KEY_KINDS, BirthRefused
+from .._core._birth import KEY_KINDS, BirthRefused, WantedKey
 from .._core._masked import masked
+from .._core._names import is_ip_address
 from ._der import DerError
 from ._files import write_new
 from ._reading import FilesError, read_regular
@@ -32,8 +33,10 @@ _ELSEWHERE: t.Final = ("/usr/bin", "/usr/local/bin", "/usr/sfw/bin", "/opt/freew
 _SECONDS: t.Final = 120.0
 _LARGEST: t.Final = 1 << 20
 _BEGIN: t.Final = "-----BEGIN "
-#: A request says whose key it is and nothing else: names come from the plan.
-_REQUEST: t.Final = "[req]\nprompt = no\ndistinguished_name = subject\nstring_mask = utf8only\n[subject]\nCN = %s\n"
+#: A request for us says whose key it is and nothing else: names come from the plan.
+_REQUEST: t.Final = "[req]\nprompt = no\ndistinguished_name = subject\nstring_mask = utf8only\n%s[subject]\nCN = %s\n"
+#: One for others says what they are to sign.
+_USAGES: t.Final = {"client": "clientAuth", "server": "serverAuth"}
 
 
 def program(name: str) -> str | None:
@@ -68,12 +71,40 @@ def make_key(openssl: str, key_type: str, path: str) -> None:
         raise BirthRefused("%s genpkey made no PKCS#8 key; install an openssl of 1.0.2 or later" % openssl)
 
 
-def make_request(openssl: str, key: str, subject: str, *, folder: str) -> str:
+def make_request(openssl: str, key: str, wanted: WantedKey, *, folder: str) -> str:
     """Return a certificate request, signed with a key, as PEM."""
-    settings = os.path.join(folder, "request.cnf")
-    write_new(settings, (_REQUEST % subject).encode(), mode=0o400)
-    said = _run([openssl, "req", "-new", "-sha256", "-config", settings, "-key", key], what="make a request")
-    return _pem_in(said, openssl)
+    settings, terms = os.path.join(folder, "request.cnf"), wanted.terms
+    write_new(settings, _settings(wanted).encode(), mode=0o400)
+    subject = ["-subj", "/"] if terms.names and not terms.common_name else []  # a subject of settings is never empty
+    argv = [openssl, "req", "-new", "-sha256", "-config", settings, "-key", key, *subject]
+    return _pem_in(_run(argv, what="make a request"), openssl)
+
+
+def _settings(wanted: WantedKey) -> str:
+    """Return what openssl is told of a request; every name in it was checked at the birth of ``wanted``."""
+    terms = wanted.terms
+    if not terms.names:
+        return _REQUEST % ("", wanted.identity)
+    asked = {
+        "subjectAltName": _critical(not terms.common_name) + ",".join(_names(wanted, "DNS:", "IP:")),
+        "keyUsage": _critical(True) + ",".join(_key_usages(wanted)),
+        "extendedKeyUsage": ",".join(_USAGES[usage] for usage in terms.usages),
+    }
+    extensions = "[asked]\n" + "".join("%s = %s\n" % row for row in asked.items())
+    return _REQUEST % ("req_extensions = asked\n", terms.common_name or wanted.identity) + extensions
+
+
+def _critical(is_critical: bool) -> str:
+    return "critical," if is_critical else ""
+
+
+def _names(wanted: WantedKey, dns: str, address: str) -> list[str]:
+    return [(address if is_ip_address(name) else dns) + name for name in wanted.terms.names]
+
+
+def _key_usages(wanted: WantedKey) -> list[str]:
+    """Return what the key may do, as the controller asks for it: only RSA key exchange enciphers."""
+    return ["digitalSignature", *(["keyEncipherment"] if wanted.key_type.startswith("rsa") else [])]
 
 
 def make_keystore(openssl: str, key: str, certificates: bytes, *, alias: str, password: str) -> bytes:
@@ -99,9 +130,16 @@ def make_key_in_keystore(keytool: str, key_type: str, subject: str, *, folder: s
     os.chmod(os.path.join(folder, KEYSTORE), 0o400)
 
 
-def make_request_of_keystore(keytool: str, subject: str, *, folder: str) -> str:
+def make_request_of_keystore(keytool: str, wanted: WantedKey, *, folder: str) -> str:
     """Return a certificate request, signed with the key of a keystore, as PEM."""
-    said = _keytool(keytool, folder, "-certreq", "-alias", subject, what="make a request")
+    terms, options = wanted.terms, []
+    if terms.names:
+        options += ["-dname", "CN=%s" % terms.common_name if terms.common_name else ""]
+        names = ",".join(_names(wanted, "dns:", "ip:"))
+        options += ["-ext", "san%s=%s" % ("" if terms.common_name else ":critical", names)]
+        options += ["-ext", "ku:critical=%s" % ",".join(_key_usages(wanted))]
+        options += ["-ext", "eku=%s" % ",".join(_USAGES[usage] for usage in terms.usages)]
+    said = _keytool(keytool, folder, "-certreq", "-alias", wanted.identity, *options, what="make a request")
     return _pem_in(said, keytool)
 
 

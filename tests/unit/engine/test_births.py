@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import types
 import typing as t
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._briefing import reads_keystore_only
 from ansible_collections.connsec.tls.plugins.module_utils._core._entities import Instance
+from ansible_collections.connsec.tls.plugins.module_utils._core._issuing import Signing
 from ansible_collections.connsec.tls.plugins.module_utils._core._look import LookPlan
+from ansible_collections.connsec.tls.plugins.module_utils._core._plan import Plan
+from ansible_collections.connsec.tls.plugins.module_utils._core._requesting import terms_asked
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import Scene
+from ansible_collections.connsec.tls.plugins.module_utils._core._wanting import Wishes
 from ansible_collections.connsec.tls.plugins.plugin_utils import _rounds
+from ansible_collections.connsec.tls.plugins.plugin_utils._births import births_of
 from ansible_collections.connsec.tls.plugins.plugin_utils._relay import BIRTH, Progress, nothing_seen
+from ansible_collections.connsec.tls.plugins.plugin_utils._view import StoreView
 
 from .scenes import MODEL, ask_for, scene_of
 
@@ -65,6 +72,39 @@ def test_keytool_does_where_nobody_needs_the_key_outside_of_a_keystore(
     assert reads_keystore_only(scene, Instance.parse(name)) is only
 
 
+# Who is asked
+
+
+@pytest.mark.parametrize(
+    ("act", "installs", "can_sign", "lost", "born"),
+    [
+        ("sign", True, True, False, True),
+        ("sign", True, False, False, False),
+        ("sign", False, True, False, False),
+        ("ask", False, False, False, True),
+        ("ask", False, False, True, False),
+        ("show", False, False, False, False),
+        ("take", True, False, False, False),
+    ],
+)
+def test_a_host_is_asked_for_a_key_before_somebody_signs_it(
+    act: t.Any, installs: bool, can_sign: bool, lost: bool, born: bool
+) -> None:
+    scene = at_home(SERVER)
+    instance = Instance.parse(SERVER)
+    scene = dataclasses.replace(scene, lost={instance.host: "gone"} if lost else {})
+    wishes = Wishes(scene.model, scene.kinds, scene.addresses)
+    fleet: t.Any = types.SimpleNamespace(wishes=wishes, can_sign=can_sign)
+    view = StoreView(changes=(Signing("identity " + SERVER, None, None, "due", act=act),))
+    plan = Plan((), (), material={instance.host: (SERVER,)} if installs else {})
+    rows = births_of(fleet, view, scene, plan, [instance])
+    assert set(rows) == ({instance.host} if born else set())
+    for row in rows.get(instance.host, ()):
+        asked = {name: row.get(name) for name in ("names", "usages", "common_name")}
+        (planned,) = wishes.identities([instance])
+        assert asked == (terms_asked(planned) if act == "ask" else dict.fromkeys(asked)), "only others are asked for it"
+
+
 # What hosts answered
 
 
@@ -90,7 +130,7 @@ def test_what_a_host_asks_for_goes_to_the_store_and_its_new_key_is_known() -> No
     scene = at_home(SERVER)
     variables = {"hostvars": {"db1": {"tls_born": answer(SERVER)}}}
     after, asked = _rounds.born(standing_of(scene, {"db1": [SERVER]}), variables)
-    assert asked == {SERVER: {"request": "pem", "spki_sha256": "new"}}
+    assert asked == {SERVER: {"request": "pem", "spki_sha256": "new", "held": ["new", "old"]}}
     assert after.seen["instances"][SERVER] == {"generation": "000001", "keys": ["new", "old"]}
     assert not after.progress.notes
 

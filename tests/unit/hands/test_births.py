@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._birth import (
     BirthRefused,
     PendingKey,
+    Terms,
     WantedKey,
     plan_birth,
 )
@@ -62,6 +63,35 @@ WAITING = PendingKey("id", "ec-p256", "aa", "request")
 def test_a_key_is_born_where_none_waits_that_would_do(pending: PendingKey | None, reason: str | None) -> None:
     change = plan_birth(WantedKey("a@h", "id", "ec-p256", certified="cc"), pending=pending)
     assert change.reason.startswith(reason) if reason else change is None
+
+
+ASKING = Terms(("192.0.2.7", "urs1.example.net"), ("client", "server"))
+
+
+@pytest.mark.parametrize(("terms", "is_new"), [(ASKING, False), (Terms(("a.example.net",), ("server",)), True)])
+def test_a_request_is_made_anew_where_others_are_asked_for_something_else(terms: Terms, is_new: bool) -> None:
+    waiting = PendingKey("id", "ec-p256", "aa", "request", terms=ASKING)
+    change = plan_birth(WantedKey("a@h", "id", "ec-p256", terms=terms), pending=waiting)
+    assert (change is not None) is is_new
+    if change is not None:
+        assert change.reason == "the request of the key that waits asks for something else than planned"
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        (Terms(("a.example.net\nkeyUsage = keyCertSign",), ("server",)), "a@h: names"),
+        (Terms(("a.example.net,DNS:b",), ("server",)), "a@h: names"),
+        (Terms(("${ENV::HOME}",), ("server",)), "a@h: names"),
+        (Terms(("a.example.net",), ("sign",)), "a@h: a request for others has names, and usages of client, server"),
+        (Terms(("a.example.net",)), "a@h: a request for others has names, and usages of client, server"),
+        (Terms(("a.example.net",), ("server",), "b"), "a@h: common name 'b' is none of its names"),
+    ],
+)
+def test_a_host_asks_others_for_nothing_that_it_would_not_write_down(terms: Terms, says: str) -> None:
+    with pytest.raises(TlsError) as refused:
+        WantedKey("a@h", "id", "ec-p256", terms=terms)
+    assert says in str(refused.value)
 
 
 def test_a_key_type_that_no_host_makes_is_refused() -> None:
@@ -198,6 +228,47 @@ def test_keytool_makes_the_key_where_there_is_no_openssl(
     assert hashlib.sha256(public).hexdigest() == waiting.spki_sha256
     assert held_keys(str(home.base)) == [waiting.spki_sha256]
     assert sorted(os.listdir(home.base)) == ["current", "generations"]
+
+
+#: What others are asked for: the terms, and how openssl prints them.
+TERMS: dict[str, tuple[dict[str, t.Any], tuple[str, ...]]] = {
+    "names and addresses, no subject": (
+        {"names": ["192.0.2.7", "2001:db8::7", "urs1.example.net"], "usages": ["client", "server"]},
+        (
+            "Subject: \n",
+            "Subject Alternative Name: critical",
+            "IP Address:192.0.2.7, IP Address:2001:DB8:0:0:0:0:0:7, DNS:urs1.example.net",
+            "Digital Signature",
+        ),
+    ),
+    "a common name": (
+        {"names": ["urs1.example.net"], "usages": ["server"], "common_name": "urs1.example.net"},
+        ("Subject: CN = urs1.example.net\n", "Subject Alternative Name: \n", "TLS Web Server Authentication\n"),
+    ),
+}
+
+
+@needs_keytool
+@pytest.mark.parametrize("maker", ["openssl", "keytool"])
+@pytest.mark.parametrize("key_type", ["ec-p256", "rsa-2048"])
+@pytest.mark.parametrize("asked", TERMS)
+def test_a_request_for_others_asks_for_what_is_planned(
+    home: Home, maker: str, key_type: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_births, "program", lambda name: _keygen.program(name) if name == maker else None)
+    terms, parts = TERMS[asked]
+    waiting = home.born(key_type, keystore_only=True, **terms)
+    assert waiting.terms == Terms.of(terms)
+    text = run("openssl", "req", "-verify", "-noout", "-text", stdin=waiting.request.encode()).decode()
+    assert not [part for part in parts if part not in text], text
+    assert ("Key Encipherment" in text) is key_type.startswith("rsa")
+    files = {path.name: path.read_bytes() for path in (home.base / "pending-key").glob("k*") if path.suffix != ".json"}
+    again = home.born(key_type, keystore_only=True, names=["other.example.net"], usages=["server"])
+    assert again.spki_sha256 == waiting.spki_sha256, "it is the request that is made anew, and not the key"
+    assert "other.example.net" in run("openssl", "req", "-noout", "-text", stdin=again.request.encode()).decode()
+    for name, data in files.items():
+        path = home.base / "pending-key" / name
+        assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (data, 0o400)
 
 
 @needs_openssl

@@ -402,18 +402,13 @@ BLOCKED = [
     ),
     (
         [
-            ((*ROUTER, "identities"), ["web"]),
-            (("identities", "web"), {"issuer": "requested", "key_at": "host"}),
+            (
+                ("identities", "router@urs1"),
+                {"issuer": "installed", "key_at": "host", "files": {"certificate": "/a.pem", "key": "/a.key"}},
+            ),
             (("authorities",), {"corporate": {"trust_file": "ca.pem"}}),
         ],
-        "identity web is issued by others (issuer: requested)",
-    ),
-    (
-        [
-            (("identities", "router@urs1"), {"issuer": "requested", "key_at": "host"}),
-            (("authorities",), {"corporate": {"trust_file": "ca.pem"}}),
-        ],
-        "identity router@urs1 is issued by others (issuer: requested) while its key stays on the host",
+        "identity router@urs1 was on its host before us (issuer: installed), so no key is born for it (key_at: host)",
     ),
     (
         [((*ROUTER, "identities"), ["web", "two"]), (("identities",), {"web": {}, "two": {}})],
@@ -458,10 +453,12 @@ def test_a_key_that_is_born_on_a_host_is_one_instances_alone():
     assert ["crm_db@db1, router@urs1 present web" in line for line in mistakes(by_two)] == [True]
 
 
+@pytest.mark.parametrize("issuer", ["own", "requested"])
 @pytest.mark.parametrize("name", ["web", "router@urs1"])
-def test_a_key_of_one_instance_may_be_born_on_its_host(name):
+def test_a_key_of_one_instance_may_be_born_on_its_host(name, issuer):
     named = [((*ROUTER, "identities"), ["web"])] if name == "web" else []
-    model = parse(changed(*named, (("identities", name), {"key_at": "host"})))
+    others = [(("authorities",), {"corporate": {"trust_file": "ca.pem"}})] if issuer == "requested" else []
+    model = parse(changed(*named, *others, (("identities", name), {"key_at": "host", "issuer": issuer})))
     assert {pair.blocked for pair in model.pairs} == {None}
     keeping = {each.name for each in model.instances() if model.keeps_key(each)}
     assert keeping == {"router@urs1"}

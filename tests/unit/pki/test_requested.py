@@ -1,10 +1,14 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Identities that a PKI team signs: the request, every answer that is refused, the one that is taken, renewal."""
+"""Identities that a PKI team signs: the request, every answer that is refused, the one that is taken, renewal.
+
+All of it holds for keys that are made at the controller, and for those that are born on their hosts.
+"""
 
 from __future__ import annotations
 
+import shutil
 import stat
 import time
 import typing as t
@@ -12,6 +16,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedIdentity
+from ansible_collections.connsec.tls.plugins.module_utils._core._requesting import terms_asked
+from ansible_collections.connsec.tls.plugins.module_utils._host._births import Birth, held_keys
+from ansible_collections.connsec.tls.plugins.module_utils._host._generations import File, Material
+from ansible_collections.connsec.tls.plugins.plugin_utils._csr import read_requests
 from ansible_collections.connsec.tls.plugins.plugin_utils._secrets import Passphrases
 from ansible_collections.connsec.tls.plugins.plugin_utils._store import MaterialFiles, StoreError, StoreView
 from pki_team import Team, openssl
@@ -45,6 +53,10 @@ class Desk:
     def run(self, *, now: int = NOW, **options: t.Any) -> StoreView:
         return self.store.carry_out(self.wanted(**options), now=now, trust_files=self.files)
 
+    def public_key(self, folder: Path) -> str:
+        """Return the public half of the key that the instance has."""
+        return openssl("pkey", "-in", folder / "key.pem", "-pubout")
+
     def sign(self, **options: t.Any) -> str:
         return self.team.sign(self.request, **{"names": NAMES, "usages": USAGES, **options})
 
@@ -58,14 +70,86 @@ class Desk:
         return self.inspect(**options).awaited["router@urs1"].seen
 
 
+class HomeDesk(Desk):
+    """The same for a key that is born on its host, which is a folder here."""
+
+    def __init__(self, store: Bench, team: Team) -> None:
+        super().__init__(store, team)
+        self.directory = store.folder.parent / "connsec"
+        self.directory.mkdir()
+        self.base = self.directory / "router"
+        store.passphrases = Passphrases(None, None)
+
+    def wanted(self, **options: t.Any) -> WantedIdentity:
+        return super().wanted(**{"key_at": "host", **options})
+
+    @property
+    def held(self) -> dict[str, list[str]]:
+        return {"router@urs1": held_keys(str(self.base))}
+
+    def inspect(self, *, now: int = NOW, **options: t.Any) -> StoreView:
+        from ansible_collections.connsec.tls.plugins.plugin_utils._store import inspect
+
+        wanted = [self.wanted(**options)]
+        return inspect(self.store.paths, [], wanted, now=now, trust_files=self.files, held=self.held)
+
+    def asks(self, certified: str = "", **options: t.Any) -> dict[str, t.Any]:
+        """Have the host make its key, if it has to, and return what it tells."""
+        wanted = self.wanted(**options)
+        whose = {"name": wanted.name, "folder": "router", "identity": wanted.name, "key_type": wanted.key_type}
+        birth = Birth(str(self.directory), {**whose, "certified": certified, **terms_asked(wanted)})
+        if birth.plan() is not None:
+            birth.make()
+        waiting = birth.request()
+        assert waiting is not None
+        return {"request": waiting.request, "spki_sha256": waiting.spki_sha256, "held": held_keys(str(self.base))}
+
+    def run(self, *, now: int = NOW, **options: t.Any) -> StoreView:
+        view, held = self.inspect(now=now, **options), self.held
+        given: dict[str, t.Any] = {}
+        if view.acts("ask") and self.wanted(**options).key_at == "host":
+            found = view.identities.get("router@urs1")
+            row = self.asks(found.spki_sha256 if found else "", **options)
+            given, refused = read_requests({"router@urs1": row}, [self.wanted(**options)])
+            assert not refused
+        given = {"trust_files": self.files, "requests": given, "held": held}
+        after = self.store.carry_out(self.wanted(**options), now=now, **given)
+        if view.acts("take") and self.wanted(**options).key_at == "host":
+            self.install(now=now)
+        return after
+
+    def install(self, *, now: int) -> None:
+        """Give the host what the store has for it, which its key joins there."""
+        found = self.material(now=now)
+        place = Material(
+            str(self.directory),
+            {"name": "router@urs1", "folder": "router", "inputs": dict(found.inputs), "born": dict(found.born or {})},
+        )
+        place.make([File(name, data, secret=False) for name, data in found.files.items()])
+
+    def public_key(self, folder: Path) -> str:
+        return openssl("pkey", "-in", self.base / "current/key.pem", "-pubout")
+
+    def material(self, *, now: int = NOW) -> MaterialFiles:
+        trusting = {"trust": ["corporate"], "trust_files": self.files}
+        found = self.store.material(now=now, passphrase=None, **trusting)
+        assert found.secret == frozenset()
+        return found
+
+
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
     return Team(tmp_path_factory.mktemp("corporate") / "team")
 
 
+@pytest.fixture(params=["key at the controller", "key at the host"])
+def desk(store: Bench, team: Team, request: pytest.FixtureRequest) -> Desk:
+    return Desk(store, team) if request.param == "key at the controller" else HomeDesk(store, team)
+
+
 @pytest.fixture
-def desk(store: Bench, team: Team) -> Desk:
-    return Desk(store, team)
+def home(store: Bench, team: Team) -> HomeDesk:
+    return HomeDesk(store, team)
 
 
 def test_a_request_is_made_once_and_waits_without_the_authorities_passphrase(desk: Desk) -> None:
@@ -92,7 +176,7 @@ def test_a_request_says_what_is_planned_and_holds_no_secret(desk: Desk) -> None:
     assert stat.S_IMODE(desk.request.stat().st_mode) == 0o644
     kept = desk.store.folder / "identities/router@urs1.requested"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert "BEGIN ENCRYPTED PRIVATE KEY" in kept.read_text()
+    assert ("BEGIN ENCRYPTED PRIVATE KEY" in kept.read_text()) is not isinstance(desk, HomeDesk)
     assert "BEGIN PRIVATE KEY" not in kept.read_text()
 
 
@@ -137,7 +221,7 @@ def test_a_good_answer_is_taken_whatever_its_order(desk: Desk, form: str) -> Non
     )  # fmt: skip
     assert said.endswith("OK\n")
     public = openssl("x509", "-in", folder / "certificate.pem", "-noout", "-pubkey")
-    assert openssl("pkey", "-in", folder / "key.pem", "-pubout") == public
+    assert desk.public_key(folder) == public
 
 
 def _foreign(desk: Desk) -> str:
@@ -292,3 +376,90 @@ def test_a_pinned_self_signed_peer_is_trusted_as_it_is(desk: Desk) -> None:
     files = {"peer/appliance": str(folder / "peer.pem")}
     held = desk.store.material(None, trust=["peer/appliance"], now=NOW, trust_files=files).files
     assert held["trust.pem"] == (folder / "peer.pem").read_bytes()
+
+
+# Keys that are born on their hosts
+
+
+def test_the_store_never_has_the_key_and_needs_no_passphrase(home: HomeDesk) -> None:
+    home.run()
+    key = (home.base / "pending-key/key.pem").read_text().splitlines()[1]
+    home.brings(home.sign() + _chain(home))
+    info = home.run().identities["router@urs1"]
+    assert (info.key_at, [info.spki_sha256]) == ("host", home.held["router@urs1"])
+    assert home.material().born == {"identity": "router@urs1", "spki_sha256": info.spki_sha256, "keystore": False}
+    texts = [path.read_text() for path in home.store.folder.rglob("*") if path.is_file()]
+    assert not [text for text in texts if key in text or "PRIVATE KEY-----" in text]
+    assert not (home.store.folder / "identities/secret.json").exists()
+
+
+def test_a_host_that_lost_its_key_makes_another_and_others_are_asked_again(home: HomeDesk) -> None:
+    home.run()
+    first = openssl("req", "-in", home.request, "-noout", "-pubkey")
+    home.brings(home.sign() + _chain(home))
+    shutil.rmtree(home.base)
+    view = home.run()
+    assert view.due == {"identity router@urs1": "the key of the open request is not on its host any more"}
+    assert openssl("req", "-in", home.request, "-noout", "-pubkey") != first
+    assert not home.answer.exists(), "it is for a key that nobody has"
+    home.brings(home.sign() + _chain(home))
+    home.run()
+    shutil.rmtree(home.base)
+    assert home.run().due == {"identity router@urs1": "its key is not on its host any more"}
+    home.brings(home.sign() + _chain(home))
+    assert home.run().due == {"identity router@urs1": "its answer came: its key is not on its host any more"}
+    assert not home.inspect().changes
+
+
+def test_without_what_its_host_asks_for_others_are_asked_for_nothing(home: HomeDesk) -> None:
+    view = home.store.carry_out(home.wanted(), now=NOW, trust_files=home.files)
+    assert [change.target for change in view.postponed] == ["identity router@urs1"]
+    assert not home.request.exists()
+    home.run()
+    home.brings(home.sign() + _chain(home))
+    view = home.store.carry_out(home.wanted(), now=NOW, trust_files=home.files)
+    assert "router@urs1" in view.identities, "an answer is taken without its host"
+
+
+@pytest.mark.parametrize(("before", "after"), [("controller", "host"), ("host", "controller")])
+def test_a_key_that_is_planned_elsewhere_is_asked_for_anew(home: HomeDesk, before: str, after: str) -> None:
+    home.store.passphrases = Passphrases(None, CANARY)
+    home.run(key_at=before)
+    first = openssl("req", "-in", home.request, "-noout", "-pubkey")
+    assert home.run(key_at=after).due == {
+        "identity router@urs1": "the key of the open request was made at the %s, planned at the %s" % (before, after)
+    }
+    assert openssl("req", "-in", home.request, "-noout", "-pubkey") != first
+    home.brings(home.sign() + _chain(home))
+    assert home.run(key_at=after).identities["router@urs1"].key_at == after
+    view = home.run(key_at=before)
+    reason = "its key was made at the %s, planned at the %s" % (after, before)
+    assert view.due == {"identity router@urs1": reason}
+
+
+OTHERWISE: t.Mapping[str, tuple[dict[str, t.Any], str]] = {
+    "another name": (
+        {"names": ("evil.example.net",)},
+        "asks for names evil.example.net, planned 192.0.2.7, urs1.example.net; nobody is shown it",
+    ),
+    "another usage": ({"usages": ("client",)}, "asks for usages client, planned client, server"),
+    "a subject": ({"common_name": True}, "asks for a subject urs1.example.net, planned none"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_a_host_that_asks_others_for_something_else_is_refused(home: HomeDesk, what: str) -> None:
+    otherwise, words = OTHERWISE[what]
+    taken, refused = read_requests({"router@urs1": home.asks(**otherwise)}, [home.wanted()])
+    assert not taken
+    assert words in refused["router@urs1"]
+
+
+def test_a_host_that_only_proves_its_key_asks_others_for_nothing(home: HomeDesk) -> None:
+    birth = {"name": "router@urs1", "folder": "router", "identity": "router@urs1", "key_type": "ec-p256"}
+    Birth(str(home.directory), birth).make()
+    waiting = Birth(str(home.directory), birth).request()
+    assert waiting is not None
+    taken, refused = read_requests({"router@urs1": waiting.request}, [home.wanted()])
+    assert not taken
+    assert "asks for names none, planned 192.0.2.7" in refused["router@urs1"]
