@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from ansible import constants
 
+from ..module_utils._core._blocked import with_pairs_blocked
 from ..module_utils._core._duties import Roles, check_duties
 from ..module_utils._core._entities import Component, Host, Instance, Model
 from ..module_utils._core._errors import TlsError
@@ -25,6 +26,7 @@ from ..module_utils._core._model import ModelError
 from ..module_utils._core._names import unix_path
 from ..module_utils._core._observed import parse_host, parse_instance, parse_probe_result, parse_soak
 from ..module_utils._core._scene import Scene
+from ..module_utils._core._unread import pairs_without_list
 from ..module_utils._core._wanting import Wishes
 from ._ask import flag
 from ._inventory_hosts import declarations, differences
@@ -37,6 +39,7 @@ from ._place import STORE_VARIABLES
 from ._seal import VARIABLES as SEAL_VARIABLES
 from ._seal import seal_keys
 from ._store import StorePaths, StoreView, inspect, store_paths
+from ._trust_list import unreadable_lists
 
 DIRECTORY = "/etc/connsec"
 
@@ -92,7 +95,12 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Everything on the controller that a run starts from."""
+    """Everything on the controller that a run starts from.
+
+    ``unread`` says what is wrong with the CA lists of others that cannot be read, by authority. What is wished for
+    comes from the model before pairs were blocked for these, so that nobody else's certificate changes. ``staying``
+    says why nothing of an instance is replaced, by name.
+    """
 
     model: Model
     kinds: t.Mapping[str, InstanceKind]
@@ -105,7 +113,17 @@ class Fleet:
     now: int
     operator: Operator
     ledger: Ledger
+    unread: t.Mapping[str, str] = field(default_factory=dict)
+    staying: t.Mapping[str, str] = field(default_factory=dict)
     _views: dict[tuple[t.Any, ...], StoreView] = field(default_factory=dict, compare=False, repr=False)
+
+    def blocking(self, why: t.Mapping[str, str]) -> Fleet:
+        """Return the fleet with all pairs of these instances blocked, for they stay as they are; ``why`` is by name."""
+        return replace(self, model=_blocked(self.model, why), staying=why, _views={})
+
+    def lacks_list(self, instance: Instance) -> bool:
+        """Return whether a CA list that the instance needs cannot be read."""
+        return not self.unread.keys().isdisjoint(self.wishes.needed_by(instance))
 
     @property
     def today(self) -> str:
@@ -269,17 +287,25 @@ def gather(task_vars: t.Mapping[str, t.Any], *, known: t.Mapping[str, t.Any]) ->
 
     Args:
         task_vars: those of the running task.
-        known: the hosts' facts (``HostFacts.to_json`` by host).
+        known: the hosts' facts (``hosts``, ``HostFacts.to_json`` by host), the CA lists that could not be read
+            (``unread``), and the instances whose material stays for that (``staying``).
 
     Raises:
         TlsError: any mistake in the model, the kinds or their settings.
     """
     model = model_from_vars(task_vars).model
-    hosts = {name: HostFacts(facts["directory"], facts["settings"]) for name, facts in known.items()}
-    return _fleet(task_vars, model, hosts)
+    hosts = {name: HostFacts(facts["directory"], facts["settings"]) for name, facts in known["hosts"].items()}
+    return _fleet(task_vars, model, hosts, unread=known["unread"]).blocking(known["staying"])
 
 
-def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str, HostFacts]) -> Fleet:
+def _fleet(
+    task_vars: t.Mapping[str, t.Any],
+    model: Model,
+    hosts: t.Mapping[str, HostFacts],
+    *,
+    unread: t.Mapping[str, str] | None = None,
+) -> Fleet:
+    """Return the fleet; ``unread`` are the CA lists that could not be read when the run began, None to look now."""
     addresses = {name: tuple(model.hosts[name].addresses) for name in hosts if name in model.hosts}
     directory = task_vars.get("tls_inventory_directory")
     declared = _declared_kinds(model)
@@ -290,18 +316,25 @@ def _fleet(task_vars: t.Mapping[str, t.Any], model: Model, hosts: t.Mapping[str,
     variables = {name: str(task_vars[name]) for name in STORE_VARIABLES if task_vars.get(name)}
     paths = store_paths(variables, inventory_directory=str(directory) if directory else None)
     adopt = flag(task_vars.get("tls_seal_ledger", False), "tls_seal_ledger")
+    start = str(directory) if directory else ""
+    if unread is None:
+        files = Wishes(model, kinds, addresses).trust_files()
+        unread = unreadable_lists({name: os.path.join(start, path) for name, path in files.items()})
+    wishes = Wishes(model, kinds, addresses, unread=unread)
+    model = with_pairs_blocked(model, pairs_without_list(model, wishes, unread))
     return Fleet(
         model=model,
         kinds=kinds,
         hosts=hosts,
         addresses=addresses,
-        wishes=Wishes(model, kinds, addresses),
+        wishes=wishes,
         paths=paths,
         inventory_directory=str(directory) if directory else None,
         can_sign=bool(task_vars.get("tls_can_sign")),
         now=int(time.time()),
         operator=operator_of(task_vars),
         ledger=Ledger(paths.ledger, seal_keys(task_vars, adopt=adopt)),
+        unread=unread,
     )
 
 
@@ -421,13 +454,8 @@ def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts], de
 
 def _blocked(model: Model, why: t.Mapping[str, str]) -> Model:
     """Return the model with the pairs of these instances blocked, those that are not yet; ``why`` is by instance."""
-    if not why:
-        return model
-    pairs = (
-        replace(pair, blocked=pair.blocked or next((why[e.name] for e in pair.ends if e.name in why), None))
-        for pair in model.pairs
-    )
-    return replace(model, pairs=tuple(pairs))
+    found = {pair.id: why[end.name] for pair in model.pairs for end in reversed(pair.ends) if end.name in why}
+    return with_pairs_blocked(model, found)
 
 
 def _declared_kinds(model: Model) -> dict[str, Kind]:

@@ -25,6 +25,7 @@ from ..module_utils._core._soak import servers_of
 from ..module_utils._core._stages import rank
 from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import silent_servers
+from ..module_utils._core._unread import instances_that_stay
 from . import _run
 from ._approval import approved_digest, refuse_unapproved, write_plan
 from ._ask import ACTING, flag, keep_steps, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
@@ -120,6 +121,8 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
         "ask": ask_to_json(ask),
         "observed": sorted(observed),
         "hosts": {name: facts.to_json() for name, facts in fleet.hosts.items()},
+        "unread": dict(fleet.unread),
+        "staying": {},
         "looking_at": sorted(look),
     }
     asked = parts(look)
@@ -197,6 +200,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
     handed = hand_out(dataclasses.replace(found, plan=work), store, needing=needing, revoke=revoke, keep=keep)
     carried = {
         **before,
+        "staying": dict(fleet.staying),
         "digest": papers.digest or None,
         "ledger_lost": lost,
         "ask": ask_to_json(ask),
@@ -216,11 +220,16 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
 def _found(task_vars: t.Mapping[str, t.Any], before: Json, *, check_mode: bool) -> Work:
     """Return what was asked for and seen, and no plan yet; ``before`` is what the run carries of its beginning."""
     goal = str(before["goal"])
-    fleet = gather(task_vars, known=before["hosts"])
+    fleet = gather(task_vars, known=before)
     asked = before["looking_at"]
     looked = Looks(task_vars).gather("tls_observed", asked, token="look", outside="tls_observed_outside")
     seen = merged(nothing_seen(), looked)
-    scene = fleet.scene(set(before["observed"]), seen, looked=before["looking"], check_mode=check_mode)
+    observed, given = set(before["observed"]), {"looked": before["looking"], "check_mode": check_mode}
+    scene = fleet.scene(observed, seen, **given)
+    staying = instances_that_stay(scene, fleet.wishes, fleet.instances(observed), fleet.unread)
+    if staying:
+        fleet = fleet.blocking(staying)
+        scene = fleet.scene(observed, seen, **given)
     ask = ask_from_json(before["ask"])
     if ask.by_wave and goal in ("plan", "rollout"):
         ask = dataclasses.replace(ask, scope=next_wave(scene, ask))
@@ -302,7 +311,7 @@ def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:
     installed = {
         name: {*(seen.inputs.get("trust") or ()), *filter(None, [seen.inputs.get("root")])}
         for name, seen in scene.instances.items()
-        if seen.generation and seen.inputs is not None
+        if seen.generation and seen.inputs is not None and not fleet.lacks_list(Instance.parse(name))
     }
     refuse_foreign_store(
         fleet.paths.authorities,

@@ -90,7 +90,7 @@ def stand(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> tuple[Standi
     """Return where the run stands, and the round at hand, from what its earlier tasks left."""
     run = recall(task_vars)
     plan = run["plan"]
-    fleet = gather(task_vars, known=plan["hosts"])
+    fleet = gather(task_vars, known=plan)
     scene = fleet.scene(set(plan["observed"]), run["seen"], looked=plan["looking"], check_mode=check_mode)
     progress = Progress.from_json(run["progress"])
     standing = Standing(fleet, plan, ask_from_json(plan["ask"]), run["seen"], progress, scene)

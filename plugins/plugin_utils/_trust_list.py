@@ -57,16 +57,30 @@ def read_trust_lists(files: t.Mapping[str, str]) -> dict[str, TrustList]:
     return {name: parse_trust_list(_read(path, name), where=path) for name, path in sorted(files.items())}
 
 
+def unreadable_lists(files: t.Mapping[str, str]) -> dict[str, str]:
+    """Return the lists that nobody can be given, by name, with what is wrong with their files."""
+    found = {}
+    for name, path in sorted(files.items()):
+        try:
+            parse_trust_list(_read(path, name), where=path)
+        except StoreError as error:
+            found[name] = str(error)
+    return found
+
+
 def _read(path: str, name: str) -> bytes:
-    said = "the CA list of %s, trust_file %s, " % (name, path)
+    said = "the CA list of %s, trust_file %s, " % (name.rpartition("/")[2], path)
     try:
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_LIST:
-                raise StoreError(said + "is no file of at most %d bytes" % LARGEST_LIST)
+                raise StoreError(
+                    said + "is no file of at most %d bytes; put CA certificates in PEM there" % LARGEST_LIST
+                )
             return file.read(LARGEST_LIST + 1)
     except OSError as error:
-        raise StoreError(said + "cannot be read: %s" % os.strerror(error.errno or 0)) from error
+        why = os.strerror(error.errno or 0)
+        raise StoreError(said + "cannot be read: %s; put CA certificates in PEM there" % why) from error
 
 
 @functools.lru_cache(maxsize=256)
@@ -81,7 +95,7 @@ def parse_trust_list(text: bytes, *, where: str) -> TrustList:
     try:
         certificates = tuple(dict.fromkeys(x509.load_pem_x509_certificates(text)))
     except ValueError as error:
-        raise StoreError("%s has no certificates in PEM that can be read" % where) from error
+        raise StoreError("%s has no certificates in PEM that can be read; put CA certificates there" % where) from error
     loose = [each.subject.rfc4514_string() for each in certificates if not _is_rooted(each, certificates)]
     if loose:
         raise StoreError(

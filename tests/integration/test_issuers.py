@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from pki_team import Team, openssl
 
-from .harness import ENFORCE, SERVERS, Fleet
+from .harness import ENFORCE, PAIRS, QUICK, SERVERS, Fleet, still
 
 
 def ask_others(fleet: Fleet) -> None:
@@ -62,6 +62,43 @@ def test_a_team_answers_between_runs_and_nothing_else_than_planned_is_taken(clea
                 held / "chain.pem", held / "certificate.pem")  # fmt: skip
     assert not (clear.store / "authorities/secret.json").exists()
     assert clear.playbook("rollout", *ENFORCE).must_end(0).changed == 0
+    clear.must_talk()
+
+
+def test_a_ca_list_that_is_not_there_holds_back_who_needs_it_and_nobody_else(clear: Fleet):
+    prepared = (*QUICK, "-e", "tls_scope=all", "-e", "tls_until=presented")
+    at_first, at_second = ({name for name in PAIRS if name.endswith(host)} for host in ("cfg1", "cfg2"))
+
+    def model(data: dict[str, t.Any]) -> None:
+        data["authorities"] = {"connsec": {}, "corporate": {"trust_file": "../corporate/root.pem"}}
+        data["identities"] = {SERVERS[0]: {"issuer": "requested", "authority": "corporate"}}
+
+    clear.edit_yaml("tls_connections.yml", model)
+    run = clear.playbook("rollout", *prepared).must_end(0)
+    place = clear.inventory / "../corporate/root.pem"
+    said = (
+        "the CA list of corporate, trust_file %s, cannot be read: No such file or directory; put CA certificates"
+        % place
+    )
+    assert said in " ".join(run.last_lines.split())
+    assert clear.stages() == {
+        **dict.fromkeys(at_first, ("plain", "blocked")),
+        **dict.fromkeys(at_second, ("presented", "done")),
+    }
+
+    team = Team(clear.root / "corporate")
+    clear.playbook("rollout", *prepared).must_end(0)
+    assert {clear.stages()[name] for name in at_first} == {("trusted", "waiting")}
+
+    # what trusts it by now keeps it, whatever else would be due
+    team.root.rename(team.folder / "away.pem")
+    before = still(clear.root / "hosts")
+    again = clear.playbook("rollout", *prepared).must_end(0)
+    assert "has it from before, and nothing of its material is replaced without it" in " ".join(
+        again.last_lines.split()
+    )
+    assert again.changed == 0
+    assert still(clear.root / "hosts") == before
     clear.must_talk()
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ._entities import Component, Connection, Host, IdentitySpec, Listener, instances_of
+from ._entities import Component, Connection, Host, IdentitySpec, Listener, Model, instances_of
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,14 @@ def why_blocked(entry: Entry) -> str | None:
         if why:
             return why
     return None
+
+
+def with_pairs_blocked(model: Model, why: t.Mapping[str, str]) -> Model:
+    """Return the model with these pairs blocked, those that are not yet; ``why`` is by pair."""
+    if not why:
+        return model
+    pairs = (replace(pair, blocked=pair.blocked or why.get(pair.id)) for pair in model.pairs)
+    return replace(model, pairs=tuple(pairs))
 
 
 def why_host_blocked(hosts: t.Iterable[Host]) -> str | None:

@@ -31,8 +31,17 @@ class Wishes:
         model: Model,
         kinds: t.Mapping[str, InstanceKind],
         addresses: t.Mapping[str, tuple[str, ...]],
+        *,
+        unread: t.Collection[str] = (),
     ) -> None:
+        """Work out who serves and who calls.
+
+        Args:
+            model, kinds, addresses: of the fleet.
+            unread: the authorities whose CA lists cannot be read, so that nobody can be given them.
+        """
         self._model = model
+        self._unread = frozenset(unread)
         self._kinds = kinds
         self._addresses = addresses
         self._serving: dict[str, list[Pair]] = {}
@@ -70,13 +79,22 @@ class Wishes:
         presenting = [each for each in self._model.instances() if self.presents(each)]
         return {each.name: files for each in presenting if (files := self._files_of(each))}
 
+    def asks(self, instance: Instance) -> str | None:
+        """Return the authority of others that signs what the instance presents; None if none does."""
+        spec = self._model.identities.get(self.identity_of(instance)) if self.presents(instance) else None
+        return spec.authority if spec is not None and spec.issuer == "requested" else None
+
     def trusted_by(self, instance: Instance) -> tuple[str, ...]:
+        """Return the authorities whose certificates the instance has to accept, as far as anybody can read them."""
+        return tuple(name for name in self.needed_by(instance) if name not in self._unread)
+
+    def needed_by(self, instance: Instance) -> tuple[str, ...]:
         """Return the authorities whose certificates the instance has to accept."""
         presenters = [pair.server for pair in self._calling.get(instance.name, ())]
         presenters += [pair.client for pair in self._serving.get(instance.name, ()) if pair.mode == "mutual"]
-        return tuple(sorted({self._issuer_of(presenter) for presenter in presenters}))
+        return tuple(sorted({self.issuer_of(presenter) for presenter in presenters}))
 
-    def _issuer_of(self, presenter: Instance) -> str:
+    def issuer_of(self, presenter: Instance) -> str:
         """Return the authority whose list has what a presenter's certificate leads to."""
         component = self._model.components[presenter.component]
         if component.trust_file:
@@ -89,7 +107,7 @@ class Wishes:
             return {}
         trusted = {name for instance in self._model.instances() for name in self.trusted_by(instance)}
         trusted |= {each.authority for each in self._model.identities.values() if each.issuer == "requested"}
-        return {name: path for name, path in self._model.trust_files.items() if name in trusted}
+        return {name: path for name, path in self._model.trust_files.items() if name in trusted - self._unread}
 
     def authorities(self) -> tuple[WantedAuthority, ...]:
         """Return every authority of ours, ready to be made; one that nobody declared only where somebody trusts it."""
