@@ -19,6 +19,7 @@ from ..module_utils._core._hold import Hold
 from ..module_utils._core._material import IdentityInfo
 from ..module_utils._core._observed import parse_watch
 from ..module_utils._core._removal import Removal
+from ..module_utils._core._renewing import unrenewed
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import MOVES_TO, examine, rank, reached, steps_of
 from ..module_utils._core._strangers import listener_id, strangers
@@ -50,7 +51,8 @@ class Outcome:
         self._today = _iso(now)[:10]
         self._recorded = standing.fleet.ledger.pairs()
         self._stuck = Progress.from_json({"notes": standing.plan["stuck"], "down": ()}).notes
-        self._issued = standing.fleet.view(standing.fleet.instances()).identities
+        self._store = standing.fleet.view(standing.fleet.instances())
+        self._issued = self._store.identities
 
     def report(self, faults: t.Iterable[Json] = ()) -> Json:
         """Return the report of the run (version 1): its pairs, its identities, and what was found.
@@ -78,7 +80,7 @@ class Outcome:
             },
             "connections": rows,
             "identities": self._identities(),
-            "findings": [*_findings_of(rows), *self._findings(), *faults],
+            "findings": [*_findings_of(rows), *self._renewals(rows), *self._findings(), *faults],
         }
 
     # ---------------------------------------------------------------- pairs
@@ -247,6 +249,21 @@ class Outcome:
         found = [*self._strangers(), *self._drift(), *self._overdue(), *self._tampering(), *self._lost()]
         return [*found, *self._removals(), *self._unforgotten()]
 
+    def _renewals(self, rows: t.Sequence[Json]) -> list[Json]:
+        """Return each certificate that goes on while others have not renewed it; pairs that wait tell of theirs."""
+        told = {row["evidence"][-1]["seen"] for row in rows if row["status"] == "waiting" and row["evidence"]}
+        fleet = self._standing.fleet
+        asked = {each.name for each in fleet.wishes.identities(fleet.instances()) if each.issuer == "requested"}
+        waiting = {name: each for name, each in self._store.awaited.items() if name in asked and each.seen not in told}
+        return [
+            {
+                **finding(row.identity, row.evidence, status="waiting"),
+                "expires": _iso(float(row.ends)),
+                "urgent": row.is_urgent,
+            }
+            for row in unrenewed(waiting, self._issued, now=self._now)
+        ]
+
     def _strangers(self) -> list[Json]:
         """Return who uses the clear listeners that a verification watched, where somebody but its clients does."""
         scene = self._scene
@@ -352,6 +369,8 @@ def finding(instance: str, evidence: Evidence, *, status: str = "failed") -> Jso
         "seen": evidence.seen,
         "todo": evidence.todo or None,
         "since": None,
+        "expires": None,
+        "urgent": False,
     }
 
 
@@ -368,7 +387,7 @@ def _findings_of(rows: t.Iterable[Json]) -> list[Json]:
             why = row["evidence"][-1]
             seen = {name: why[name] for name in ("gate", "expected", "seen")}
             told = {"pair": row["id"], "instance": None, "status": row["status"], **seen, "todo": row["todo"]}
-            found.append({**told, "since": row["waits_since"]})
+            found.append({**told, "since": row["waits_since"], "expires": None, "urgent": False})
     return found
 
 

@@ -124,7 +124,7 @@ def _legend(stage: str, count: int) -> Markup:
 def _tasks(findings: t.Sequence[Row], anchors: t.Mapping[str, str]) -> Markup | None:
     """Return what somebody has to do, failures first; findings that say the same stand together."""
     groups: dict[tuple[t.Any, ...], list[Row]] = {}
-    for finding in sorted(findings, key=lambda row: (STATUSES.index(row["status"]), str(row.get("pair")))):
+    for finding in sorted(findings, key=_gravity):
         key = tuple(finding.get(name) for name in ("status", "gate", "expected", "seen", "todo"))
         groups.setdefault(key, []).append(finding)
     if not groups:
@@ -134,6 +134,11 @@ def _tasks(findings: t.Sequence[Row], anchors: t.Mapping[str, str]) -> Markup | 
         element("h2", "What is not done, and what to do"),
         element("div", [_task(group, anchors) for group in groups.values()], class_="tasks"),
     )
+
+
+def _gravity(finding: Row) -> tuple[int, bool, str]:
+    """Return what findings are sorted by: the gravest first, and of what waits, what ends soon."""
+    return STATUSES.index(finding["status"]), not finding.get("urgent"), str(finding.get("pair"))
 
 
 def _task(group: t.Sequence[Row], anchors: t.Mapping[str, str]) -> Markup:

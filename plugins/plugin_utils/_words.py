@@ -289,7 +289,8 @@ def outcome_lines(report: Json) -> list[str]:
     lines += _rest(unprotected)
     lines += _datagram_lines(row["listener"] for row in rows if row["transport"] == "udp")
     findings = report["findings"]
-    gravest = sorted(findings, key=lambda row: _GRAVEST.index(row["status"]))[:MOST_ROWS]
+    lines += _ending_lines(findings)
+    gravest = sorted(findings, key=lambda row: (_GRAVEST.index(row["status"]), not row["urgent"]))[:MOST_ROWS]
     return [*lines, *_finding_lines(gravest, dated=report["run"]["goal"] == "report"), *_rest(findings, 0), ""]
 
 
@@ -306,6 +307,13 @@ def _finding_lines(findings: t.Sequence[Json], *, dated: bool = False) -> list[s
         lines += ["%s %s%s" % (status, name, ", since %s" % since if since else "") for name, since in names]
         lines += [gate, *([todo] if todo else [])]
     return lines
+
+
+def _ending_lines(findings: t.Sequence[Json]) -> list[str]:
+    """Return a line for each certificate that ends soon while nobody has signed the next, the first to end first."""
+    soon = sorted((row["expires"], row["instance"]) for row in findings if row["urgent"])
+    said = "  ENDS SOON: the certificate of %s, on %s, and nobody has signed the one that is to follow"
+    return [said % (name, ends[:10]) for ends, name in _some(soon)] + _rest(soon)
 
 
 _GRAVEST: t.Final = ("failed", "waiting", "blocked")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedIdentity
+from ansible_collections.connsec.tls.plugins.module_utils._core._renewing import unrenewed
 from ansible_collections.connsec.tls.plugins.module_utils._core._requesting import terms_asked
 from ansible_collections.connsec.tls.plugins.module_utils._host._births import Birth, held_keys
 from ansible_collections.connsec.tls.plugins.module_utils._host._generations import File, Material
@@ -299,6 +300,9 @@ def test_a_renewal_is_asked_for_with_a_new_key_while_the_old_certificate_goes_on
     assert view.identities["router@urs1"].sha256 == first.sha256
     assert desk.material(now=later).inputs["certificate"] == first.sha256
     assert "waits for a signature of authority corporate" in view.awaited["router@urs1"].seen
+    (waiting,) = unrenewed(view.awaited, view.identities, now=later)
+    assert (waiting.identity, waiting.ends, waiting.is_urgent) == ("router@urs1", first.not_after, False)
+    assert not unrenewed(view.awaited, view.identities, now=first.not_after + 1), "by then its pairs tell of it"
     desk.brings(desk.sign(days=200) + _chain(desk))
     second = desk.run(now=later).identities["router@urs1"]
     assert second.spki_sha256 != first.spki_sha256
