@@ -17,7 +17,8 @@ from ..module_utils._core._errors import TlsError
 from ..plugin_utils import _run
 from ..plugin_utils._ask import ACTING
 from ..plugin_utils._fleet import rendered
-from ..plugin_utils._outcome import Outcome, record, trouble, write
+from ..plugin_utils._keeping import read_before, record, write
+from ..plugin_utils._outcome import Outcome, trouble
 from ..plugin_utils._rounds import Standing, stand, words_of
 from ..plugin_utils._visible import visible
 from ..plugin_utils._words import outcome_lines
@@ -51,7 +52,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _report(self, standing: Standing, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         """Return the report once it is recorded and written; what cannot be is a finding of it."""
         now = time.time()
-        ended = Outcome(standing, now=now)
+        directory = variables.get("tls_report_directory")
+        ended = Outcome(standing, now=now, before=read_before(str(directory)) if directory else None)
         faults = []
         made = variables["hostvars"]["localhost"].get("tls_made") or {}
         if made.get("failed"):
@@ -60,13 +62,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         keep: list[tuple[str, t.Callable[[], None]]] = []
         if standing.plan["goal"] in ACTING:
             keep.append(("the ledger", lambda: record(standing, report, now=now)))
-        directory = variables.get("tls_report_directory")
         if directory and not self._task.check_mode:
-            keep.append(("the report", lambda: write(report, str(directory))))
+            keep.append(("the report", lambda: write({**report, "ledger": ended.head()}, str(directory))))
         for what, act in keep:
             try:
                 act()
             except TlsError as error:
                 faults.append(trouble(what, error, expected="it can be written"))
                 report = ended.report(faults)
-        return report
+        return {**report, "ledger": ended.head()}

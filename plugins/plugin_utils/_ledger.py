@@ -269,6 +269,22 @@ class Ledger:
         """Return where the history's chain ended when a pair was recorded last; None where nothing is counted yet."""
         return self._read().head
 
+    def lacks(self, seen: Head) -> str:
+        """Return that the history has not, or not any more, what somebody saw of it earlier; empty if it has.
+
+        An older copy of the whole folder fits its own seal, and shows by nothing else. An empty one is told of apart.
+        """
+        count = 0
+        for line in self._history.lines():
+            count += 1
+            if count == seen.entries:
+                same = _chain.digest(line) == seen.last
+                return "" if same else "entry %d of %s is another than it was" % (count, _history.FILE)
+        if not count or not seen.entries:
+            return ""
+        said = "%s ends after entry %d, and had %d: it was cut off, or an older copy was put in its place"
+        return said % (_history.FILE, count, seen.entries)
+
     @property
     def has_passphrase(self) -> bool:
         """Whether this run was given the ledger's passphrase."""

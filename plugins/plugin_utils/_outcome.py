@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import datetime
-import json
-import os
 import typing as t
 
 from ..module_utils._core._category import categorize
-from ..module_utils._core._dormant import must_be_seen
 from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence, Fault, fails
@@ -21,14 +18,12 @@ from ..module_utils._core._observed import parse_watch
 from ..module_utils._core._removal import Removal
 from ..module_utils._core._renewing import unrenewed
 from ..module_utils._core._scene import Scene
-from ..module_utils._core._stages import MOVES_TO, examine, rank, reached, steps_of
+from ..module_utils._core._stages import MOVES_TO, rank, reached, steps_of
 from ..module_utils._core._strangers import listener_id, strangers
 from ..module_utils._core._survey import Survey, View
-from ._fleet import ends_of
-from ._folder import Batch, Folder
+from ._keeping import Before
 from ._ledger import UNCHECKED, waits_since
-from ._page import render
-from ._relay import Json, Progress, evidence_from_json, evidence_to_json, observation_of
+from ._relay import Json, Progress, evidence_from_json, evidence_to_json
 from ._rounds import Standing
 from ._words import lost_words
 
@@ -42,9 +37,16 @@ Recorded = t.Mapping[str, t.Any]
 class Outcome:
     """What a run came to, pair by pair."""
 
-    def __init__(self, standing: Standing, *, now: float) -> None:
-        """Take in where the run stands at its end; ``now`` in seconds since 1970."""
+    def __init__(self, standing: Standing, *, now: float, before: Before | None = None) -> None:
+        """Take in where the run stands at its end.
+
+        Args:
+            standing: where.
+            now: seconds since 1970.
+            before: what the report before this one saw of the ledger, where there is one.
+        """
         self._standing = standing
+        self._before = before
         self._scene = standing.scene
         self._goal = str(standing.plan["goal"])
         self._now = now
@@ -80,8 +82,14 @@ class Outcome:
             },
             "connections": rows,
             "identities": self._identities(),
+            "ledger": self.head(),
             "findings": [*_findings_of(rows), *self._renewals(rows), *self._findings(), *faults],
         }
+
+    def head(self) -> Json | None:
+        """Return how many entries the ledger's history has by now, and the digest of the last one; None for none."""
+        head = self._standing.fleet.ledger.head()
+        return dict(vars(head)) if head and head.entries else None
 
     # ---------------------------------------------------------------- pairs
 
@@ -349,8 +357,19 @@ class Outcome:
             return [finding("the ledger", fails("reach", expected, fault.seen, "failed", todo=fault.todo))]
         if goal in ("verify", "report") and ledger.is_unchecked:
             unchecked = fails("reach", "its seal holds", UNCHECKED.seen, "held", todo=UNCHECKED.todo)
-            return [finding("the ledger", unchecked, status="waiting")]
-        return []
+            return [finding("the ledger", unchecked, status="waiting"), *self._replaced()]
+        return self._replaced()
+
+    def _replaced(self) -> list[Json]:
+        """Return that the ledger lacks what the report before this one saw; one that was lost is told of apart."""
+        before = None if self._standing.plan.get("ledger_lost") else self._before
+        seen = self._standing.fleet.ledger.lacks(before.head) if before else ""
+        if before is None or not seen:
+            return []
+        expected = "it has what the report of %s saw of it" % before.at
+        todo = "if it was moved away, or brought back from a backup, nothing; else find out who edited %s"
+        evidence = fails("reach", expected, seen, "failed", todo=todo % self._standing.fleet.paths.ledger)
+        return [finding("the ledger", evidence, status="failed" if self._goal == "verify" else "waiting")]
 
 
 def _not_removed_yet(removal: Removal) -> Evidence:
@@ -437,54 +456,6 @@ def _account(scene: Scene, instance: Instance) -> str | None:
     """Return the account that the identity's key belongs to: as installed, else as wanted."""
     key = scene.seen(instance).files.get("key.pem") or {}
     return key.get("owner") or scene.kinds[instance.name].account
-
-
-# -------------------------------------------------------------------- keeping it
-
-
-def record(standing: Standing, report: Json, *, now: float) -> None:
-    """Write what was reached to the ledger; what nobody could look at stays as it was.
-
-    Raises:
-        StoreError: the ledger cannot be written.
-    """
-    scene = standing.scene
-    if scene.check_mode or not scene.looked:
-        return
-    rows: dict[bool, dict[str, Json]] = {True: {}, False: {}}
-    for row in report["connections"]:
-        pair = scene.model.pair(row["id"])
-        if pair.blocked or pair.id not in standing.plan["observed"]:
-            continue
-        if examine(scene, pair)[-1].fault in ("unreachable", "unseen"):
-            continue
-        back = standing.plan["goal"] == "rollback" and pair.id in standing.ask.scope
-        kept = {name: row[name] for name in ("stage", "status", "evidence")}
-        rows[back][pair.id] = {**kept, "observation": observation_of(pair, standing.seen)}
-        if must_be_seen(scene, pair) and not back:
-            seen_over_tls = any(item["gate"] == "switched" and item["live"] for item in row["evidence"])
-            rows[back][pair.id]["exercised"] = seen_over_tls
-    ledger = standing.fleet.ledger
-    gone = {row["name"] for row in standing.plan["removals"] if row.get("failed") == "" and not row["held"]}
-    named = {pair.id for pair in scene.model.pairs}
-    left = [name for name in standing.fleet.remembered if gone & set(ends_of(name)) and name not in named]
-    rows[True].update({name: {"stage": "plain", "status": "removed", "evidence": []} for name in left})
-    for back, found in rows.items():
-        ledger.record(found, operator=standing.fleet.operator, now=now, back=back)
-
-
-def write(report: Json, directory: str) -> None:
-    """Write ``report.json`` and ``report.html`` into a folder, both whole or not at all.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
-    folder = Folder(os.path.abspath(directory))
-    folder.make()
-    batch = Batch()
-    batch.add(folder, "report.json", (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
-    batch.add(folder, "report.html", render(report).encode())
-    batch.publish()
 
 
 def _iso(seconds: float) -> str:

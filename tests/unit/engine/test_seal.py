@@ -13,7 +13,9 @@ import subprocess
 import sys
 
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._chain import Head
 from ansible_collections.connsec.tls.plugins.plugin_utils._folder import StoreError
+from ansible_collections.connsec.tls.plugins.plugin_utils._keeping import Before, read_before
 from ansible_collections.connsec.tls.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.connsec.tls.plugins.plugin_utils._operator import Operator
 from ansible_collections.connsec.tls.plugins.plugin_utils._seal import SealKeys, seal_keys
@@ -393,3 +395,48 @@ def test_a_cost_that_nobody_of_us_chose_is_not_paid(sealed, n):
     file.write_text(json.dumps(current))
     with pytest.raises(StoreError, match="is damaged"):
         Ledger(str(sealed), OURS).fault()
+
+
+# An older copy of all of it
+
+
+def put_back(path):
+    """Return what puts the ledger back as it is now."""
+    files = {name: (path / name).read_bytes() for name in ("history.jsonl", "connections.json")}
+    return lambda: [(path / name).write_bytes(data) for name, data in files.items()]
+
+
+def test_an_older_copy_fits_its_seal_and_lacks_what_was_seen_since(tmp_path):
+    write(tmp_path, "permissive")
+    older = put_back(tmp_path)
+    write(tmp_path, "switched")
+    head = Ledger(str(tmp_path)).head()
+    assert Ledger(str(tmp_path)).lacks(head) == ""
+    older()
+    assert seen(tmp_path) == ""
+    said = "history.jsonl ends after entry 4, and had 7: it was cut off, or an older copy was put in its place"
+    assert Ledger(str(tmp_path)).lacks(head) == said
+    write(tmp_path, "enforced", "plain")
+    assert Ledger(str(tmp_path)).lacks(head) == "entry 7 of history.jsonl is another than it was"
+
+
+def test_a_ledger_that_is_empty_is_told_of_elsewhere(tmp_path):
+    assert Ledger(str(tmp_path)).lacks(Head(7, "0" * 64)) == ""
+    assert Ledger(str(tmp_path)).lacks(Head()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, None),
+        ("{", None),
+        ("[]", None),
+        ('{"generated_at": "then"}', None),
+        ('{"generated_at": "then", "ledger": null}', None),
+        ('{"generated_at": "then", "ledger": {"entries": 7, "last": "ab"}}', Before("then", Head(7, "ab"))),
+    ],
+)
+def test_an_earlier_report_says_what_it_saw_or_nothing(tmp_path, text, found):
+    if text is not None:
+        (tmp_path / "report.json").write_text(text)
+    assert read_before(str(tmp_path)) == found
