@@ -53,7 +53,7 @@ class Outcome:
         self._today = _iso(now)[:10]
         self._recorded = standing.fleet.ledger.pairs()
         self._stuck = Progress.from_json({"notes": standing.plan["stuck"], "down": ()}).notes
-        self._store = standing.fleet.view(standing.fleet.instances())
+        self._store = standing.fleet.view(standing.fleet.instances(), standing.seen["instances"])
         self._issued = self._store.identities
 
     def report(self, faults: t.Iterable[Json] = ()) -> Json:

@@ -168,5 +168,7 @@ def test_a_key_that_never_leaves_its_host_is_signed_by_others(clear: Fleet):
     shutil.rmtree(home(clear, SERVERS[0]))
     lost = clear.playbook("rollout", *ENFORCE).must_end(2)
     assert ("identity " + SERVERS[0], "its key is not on its host any more") in lost.reasons()
+    said = "identity %s waits for a signature of authority corporate" % SERVERS[0]
+    assert said in lost.last_lines, "who has to sign is told of, not only that the key is gone"
     assert answer(clear, team, SERVERS[0]) != public[SERVERS[0]]
     clear.must_be_enforced_by_the_next_run()

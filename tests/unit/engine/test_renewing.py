@@ -84,7 +84,7 @@ def outcome(scene: Scene, ledger: Ledger, *, now: int, awaited: t.Mapping[str, A
     fleet: t.Any = types.SimpleNamespace(
         ledger=ledger,
         wishes=wishes,
-        view=lambda _instances: view,
+        view=lambda _instances, _seen: view,
         instances=lambda: [Instance.parse(SERVER)],
         operator=Operator("me", "root", "ctl1"),
         paths=types.SimpleNamespace(ledger="ledger"),
