@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
+from ..module_utils._core._material import IdentityInfo, by_folder
 from ..plugin_utils._fleet import plain
 from ..plugin_utils._place import STORE_VARIABLES
 from ..plugin_utils._run import refuse_while_held
@@ -79,7 +80,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return asked
         if state == "previous":
             files = self._trust_files
-            found = material(paths, None, trust=trust, passphrase=None, trust_files=files) if trust else None
+            found = material(paths, {}, trust=trust, passphrase=None, trust_files=files) if trust else None
             trusted = found.inputs["trust"] if found else None
             stands = standing(paths, trust_files=files)
             return {**asked, "trusted": trusted, "revoked": sorted(stands.revoked), "roots": sorted(stands.roots)}
@@ -87,14 +88,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             task_vars, "tls_store_passphrase"
         )
         formats = tuple(row.get("formats") or ("pem",))
-        certificate = None if row.get("identity") is None else NOT_ISSUED_YET
-        unknown = {"certificate": certificate, "trust": [NOT_ISSUED_YET], "formats": sorted({"pem", *formats})}
+        identities = by_folder(row.get("identity"), row.get("identities") or ())
+        not_issued = {folder: {"certificate": NOT_ISSUED_YET} for folder in identities}
+        unknown = {"identities": not_issued, "trust": [NOT_ISSUED_YET], "formats": sorted({"pem", *formats})}
         if self._task.check_mode and row.get("due"):
             return {**asked, "inputs": unknown}
         try:
             found = material(
                 paths,
-                row.get("identity"),
+                identities,
                 trust=trust,
                 formats=formats,
                 passphrase=None if passphrase is None else str(passphrase),
@@ -109,8 +111,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {
             **asked,
             "inputs": dict(found.inputs),
-            "identity": _public(found),
-            "born": found.born and dict(found.born),
+            "public": {folder: _public(info) for folder, info in found.identities.items()},
+            "born": {folder: dict(row) for folder, row in found.born.items()},
             "files": files,
         }
 
@@ -131,16 +133,15 @@ def _files(found: MaterialFiles) -> list[dict[str, t.Any]]:
     ]
 
 
-def _public(found: MaterialFiles) -> dict[str, t.Any] | None:
-    if found.identity is None:
-        return None
+def _public(info: IdentityInfo) -> dict[str, t.Any]:
+    """Return what a host's manifest keeps of an identity."""
     return {
-        "name": found.identity.name,
-        "names": list(found.identity.names),
-        "sha256": found.identity.sha256,
-        "serial": found.identity.serial,
-        "spki_sha256": found.identity.spki_sha256,
-        "issuer": found.identity.issuer,
-        "not_after": found.identity.not_after,
-        "chain_not_after": found.identity.chain_not_after,
+        "name": info.name,
+        "names": list(info.names),
+        "sha256": info.sha256,
+        "serial": info.serial,
+        "spki_sha256": info.spki_sha256,
+        "issuer": info.issuer,
+        "not_after": info.not_after,
+        "chain_not_after": info.chain_not_after,
     }

@@ -13,8 +13,8 @@ version_added: 0.1.0
 description:
   - Makes the private key of an identity that has C(key_at=host) on the host itself, with the host's own C(openssl), or
     its C(keytool) where only a keystore is read, and returns a certificate request. The key never leaves the host.
-  - The key waits in the folder C(pending-key) of its instance until M(connsec.tls.material) installs its certificate.
-    One that waits already is asked for again, so a run that was stopped goes on with it.
+  - The key waits in the folder C(pending-key-<identity>) of its instance until M(connsec.tls.material) installs its
+    certificate. One that waits already is asked for again, so a run that was stopped goes on with it.
   - The engine of this collection asks for a key where a certificate is due.
 author: connsec.tls contributors (@connsec)
 requirements:
@@ -35,7 +35,7 @@ options:
     type: path
     default: /etc/connsec
   instances:
-    description: The instances of this host whose certificates are due.
+    description: The instances of this host whose certificates are due; once for each of their identities.
     type: list
     elements: dict
     required: true
@@ -104,8 +104,8 @@ EXAMPLES = r"""
 RETURN = r"""
 keys:
   description:
-    - Of each instance, the identity, the request as PEM, the SHA-256 of its public key (RV(ignore:spki_sha256)), and
-      those of all keys that it holds (RV(ignore:held)).
+    - Of each identity, the request as PEM, the SHA-256 of its public key (RV(ignore:spki_sha256)), and those of all
+      keys that its instance holds (RV(ignore:held)).
   returned: always
   type: dict
   sample: {}
@@ -115,7 +115,7 @@ reasons:
   type: dict
   sample: {"key router@urs1": "no key waits for a certificate"}
 failures:
-  description: Why instances have no key, by name; those of the same host that could have one have.
+  description: Why identities have no key, by name; those of the same host that could have one have.
   returned: always
   type: dict
   sample: {}
@@ -158,7 +158,7 @@ class Births:
         """Read and decide."""
         self._directory = directory
         self._token = token
-        self._births: dict[str, tuple[str, str, Birth]] = {}
+        self._births: dict[str, tuple[str, Birth]] = {}
         self.failures: dict[str, str] = {}
         self.changes: list[Change] = []
         for row in rows:
@@ -166,29 +166,29 @@ class Births:
                 birth = Birth(directory, row)
                 change = birth.plan()
             except TlsError as error:
-                self.failures[row["name"]] = str(error)
+                self.failures[row["identity"]] = str(error)
             else:
-                self._births["key %s" % row["name"]] = row["name"], row["identity"], birth
+                self._births["key %s" % row["identity"]] = row["identity"], birth
                 self.changes += [change] if change is not None else []
 
     def make(self, change: Change) -> None:
         """Have one key born, alone on this host; one that cannot be made does not keep the others."""
-        name, _identity, birth = self._births[change.target]
+        identity, birth = self._births[change.target]
         try:
             with locked(self._directory):
                 if birth.plan() is not None:
                     birth.make()
         except TlsError as error:
-            self.failures[name] = str(error)
+            self.failures[identity] = str(error)
 
     def result(self) -> dict[str, t.Any]:
         """Return what waits for a certificate now, and what failed."""
         keys = {}
-        for name, identity, birth in self._births.values():
+        for identity, birth in self._births.values():
             waiting = birth.request()
-            if name not in self.failures and waiting is not None:
-                about = {"identity": identity, "spki_sha256": waiting.spki_sha256, "request": waiting.request}
-                keys[name] = {**about, "held": held_keys(birth.base)}
+            if identity not in self.failures and waiting is not None:
+                about = {"spki_sha256": waiting.spki_sha256, "request": waiting.request}
+                keys[identity] = {**about, "held": held_keys(birth.base)}
         found: dict[str, t.Any] = {"keys": keys, "failures": self.failures, "token": self._token}
         if self.failures:
             said = ("%s: %s" % row for row in sorted(self.failures.items()))

@@ -57,9 +57,14 @@ options:
         type: str
       identity:
         description:
-          - Name of the identity in the store; not given for an instance that only verifies.
-          - The module itself is given what is public about it.
-        type: raw
+          - Name of the identity in the store whose files lie at the top of a generation; not given for an instance
+            that only verifies.
+        type: str
+      identities:
+        description: Names of further identities; the files of each lie in a folder of its name.
+        type: list
+        elements: str
+        default: []
       trust:
         description: The authorities that it trusts.
         type: list
@@ -80,7 +85,7 @@ options:
         default: []
         suboptions:
           name:
-            description: Name of the file.
+            description: Name of the file; that of a further identity stands behind the name of its folder.
             type: str
             required: true
           content:
@@ -95,9 +100,14 @@ options:
         description: Set by the action plugin, digests of what went in.
         type: dict
         default: {}
-      born:
-        description: Set by the action plugin, which key of this host belongs to the certificate.
+      public:
+        description: Set by the action plugin, what is public about the identities, by folder.
         type: dict
+        default: {}
+      born:
+        description: Set by the action plugin, which keys of this host belong to the certificates, by folder.
+        type: dict
+        default: {}
       trusted:
         description: Set by the action plugin, fingerprints of the roots that are trusted now, for O(state=previous).
         type: list
@@ -200,12 +210,14 @@ INSTANCE = {
     "name": {"type": "str", "required": True},
     "folder": {"type": "str", "required": True},
     "account": {"type": "str"},
-    "identity": {"type": "raw"},
+    "identity": {"type": "str"},
+    "identities": {"type": "list", "elements": "str", "default": []},
     "trust": {"type": "list", "elements": "str", "default": []},
     "formats": {"type": "list", "elements": "str", "choices": ["pem", "pkcs12", "java", "crl"], "default": ["pem"]},
     "files": {"type": "list", "elements": "dict", "options": FILE, "default": []},
     "inputs": {"type": "dict", "default": {}},
-    "born": {"type": "dict"},
+    "public": {"type": "dict", "default": {}},
+    "born": {"type": "dict", "default": {}},
     "trusted": {"type": "list", "elements": "str"},
     "environment": {"type": "dict"},
     "roots": {"type": "list", "elements": "str"},

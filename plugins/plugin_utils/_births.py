@@ -33,19 +33,19 @@ def births_of(
     signing, requesting = view.acts("sign") if fleet.can_sign else {}, view.acts("ask")
     births: dict[str, list[Json]] = {}
     for instance in instances:
-        identity = fleet.wishes.identity_of(instance)
-        target = identity_target(identity)
-        if identity in wanted and (target in requesting or (target in signing and instance in installing)):
-            found, planned = view.identities.get(identity), wanted[identity]
-            row = {
-                "name": instance.name,
-                "folder": instance.component,
-                "account": scene.kinds[instance.name].account,
-                "identity": identity,
-                "key_type": planned.key_type,
-                "certified": found.spki_sha256 if found else "",
-                "keystore_only": reads_keystore_only(scene, instance),
-                **(terms_asked(planned) if target in requesting else {}),
-            }
-            births.setdefault(instance.host, []).append(row)
+        for identity in fleet.wishes.presented_by(instance):
+            target = identity_target(identity)
+            if identity in wanted and (target in requesting or (target in signing and instance in installing)):
+                found, planned = view.identities.get(identity), wanted[identity]
+                row = {
+                    "name": instance.name,
+                    "folder": instance.component,
+                    "account": scene.kinds[instance.name].account,
+                    "identity": identity,
+                    "key_type": planned.key_type,
+                    "certified": found.spki_sha256 if found else "",
+                    "keystore_only": reads_keystore_only(scene, instance, identity),
+                    **(terms_asked(planned) if target in requesting else {}),
+                }
+                births.setdefault(instance.host, []).append(row)
     return births

@@ -190,7 +190,7 @@ def _apart(requests: dict[str, Request], refused: dict[str, str]) -> tuple[dict[
         holders.setdefault(request.spki_sha256, []).append(name)
     for names in holders.values():
         for name in names if len(names) > 1 else ():
-            refused[name] = "%s came with one and the same key; a host was copied: remove pending-key there" % few(
+            refused[name] = "%s came with one and the same key; a host was copied: remove pending-key-* there" % few(
                 names
             )
             del requests[name]

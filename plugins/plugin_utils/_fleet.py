@@ -162,8 +162,9 @@ class Fleet:
     def held(self, instances: t.Sequence[Instance], seen: t.Mapping[str, t.Any]) -> dict[str, tuple[str, ...]]:
         """Return the keys that were born on hosts and are still there, by identity, where somebody looked."""
         return {
-            self.wishes.identity_of(each): tuple(seen[each.name]["keys"])
+            name: tuple(seen[each.name]["keys"])
             for each in instances
+            for name in self.wishes.presented_by(each)
             if (seen.get(each.name) or {}).get("keys") is not None
         }
 
@@ -206,7 +207,6 @@ class Fleet:
             recorded={name: str(row["stage"]) for name, row in ledger.items()},
             highest={name: str(row.get("highest") or row["stage"]) for name, row in ledger.items()},
             exercised={name: str(row["exercised"]) for name, row in ledger.items() if row.get("exercised")},
-            adopted=self.wishes.adopted(),
             since={name: moment_of(row["since"]) for name, row in ledger.items() if row.get("since")},
             looked=looked,
             check_mode=check_mode,

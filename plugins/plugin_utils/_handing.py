@@ -51,10 +51,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Handed:
-    """The facts for the playbook, and the instances whose keys are to be born, by host."""
+    """The facts for the playbook, and by host and identity the instances whose keys are to be born."""
 
     facts: Json
-    births: dict[str, list[str]]
+    births: dict[str, dict[str, str]]
 
 
 def hand_out(
@@ -86,7 +86,7 @@ def hand_out(
         "edits_or_limited": work.ask.hosts is not None or _kinds_edit(work),
         "result_hosts": NOBODY if work.goal == "plan" else ["localhost"],
     }
-    return Handed(facts, {host: [row["name"] for row in rows] for host, rows in births.items()})
+    return Handed(facts, {host: {row["identity"]: row["name"] for row in rows} for host, rows in births.items()})
 
 
 def with_localhost(hosts: t.Iterable[str]) -> list[str] | str:
@@ -208,17 +208,19 @@ def _soak_due(work: Work) -> dict[str, Json]:
 def _trust_files(fleet: Fleet, wanted: t.Iterable[Wanted]) -> Json:
     """Return the files of the CA lists that a host's material takes from, by authority."""
     names = {name for each in wanted for name in each.authorities}
-    issuers = {fleet.model.authority_of(each.identity) for each in wanted if each.identity}
+    issuers = {fleet.model.authority_of(name) for each in wanted for name in each.identities}
     return {name: path for name, path in fleet.trust_files.items() if name in names | issuers}
 
 
 def _material(scene: Scene, instance: Instance) -> Json:
     wanted = scene.wanted[instance.name]
+    placed = {folder: held.name for folder, held in wanted.placed.items()}
     return {
         "name": instance.name,
         "folder": instance.component,
         "account": scene.kinds[instance.name].account,
-        "identity": wanted.identity,
+        "identity": placed.pop("", None),
+        "identities": sorted(placed),
         "trust": list(wanted.authorities),
         "formats": list(wanted.formats),
         "environment": environment_place(scene.kinds[instance.name].environment),

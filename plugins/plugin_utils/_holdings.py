@@ -15,6 +15,7 @@ from itertools import pairwise
 from cryptography import x509
 
 from ..module_utils._core._few import few
+from ..module_utils._core._generation import file_in
 from ..module_utils._core._material import IdentityInfo
 from . import _pki
 from ._folder import Folder, StoreError
@@ -69,13 +70,13 @@ class Holding:
     """What an instance is to hold at a moment.
 
     Attributes:
-        presented: None for an instance that only verifies.
+        presented: by folder, what it presents; nothing for an instance that only verifies.
         trusted: the certificates that it accepts, by authority: our root, or another's CA list.
         listed: those of ours and the authorities below them that have not ended, whose revocation lists count; by name.
         now: the moment, in seconds since 1970.
     """
 
-    presented: Presented | None
+    presented: t.Mapping[str, Presented]
     trusted: t.Mapping[str, tuple[x509.Certificate, ...]]
     listed: t.Mapping[str, Ca]
     now: int
@@ -86,24 +87,24 @@ class MaterialFiles:
     """What one instance's host must hold.
 
     Attributes:
-        files: content by file name.
-        secret: the names of those that only the component's account may read.
+        files: content by path in a generation.
+        secret: the paths of those that only the component's account may read.
         inputs: what went in, for comparison with a host's manifest; PKCS#12 bytes differ at each writing.
-        identity: what is public about the identity; None for an instance that only verifies.
-        born: what the host is told of a key of its own: ``identity``, ``spki_sha256``, and whether a ``keystore`` of
-            it is read; None where the key is among the files, or nothing is presented.
+        identities: what is public about each identity, by folder.
+        born: by folder, what the host is told of a key that was born there: ``identity``, ``spki_sha256``, and whether
+            a ``keystore`` of it is read. All others are among the files.
     """
 
     files: t.Mapping[str, bytes]
     secret: frozenset[str]
     inputs: t.Mapping[str, t.Any]
-    identity: IdentityInfo | None
-    born: t.Mapping[str, t.Any] | None = None
+    identities: t.Mapping[str, IdentityInfo]
+    born: t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 def material(
     paths: StorePaths,
-    identity: str | None,
+    identities: t.Mapping[str, str],
     *,
     trust: t.Sequence[str],
     formats: t.Sequence[str] = ("pem",),
@@ -116,21 +117,21 @@ def material(
 
     Args:
         paths: of the store.
-        identity: its name; None for an instance that only verifies.
+        identities: their names, by the folders of a generation; none for an instance that only verifies.
         trust: the authorities whose certificates the instance accepts.
         formats: ``pem``, ``pkcs12`` (a keystore), ``java`` (a truststore that Java reads), ``crl`` (revocation lists).
         passphrase: that of the identities; an instance that only verifies, or has a key of its own, needs none.
-        instance: name of the instance, after which the password of its keystore is made; by default the identity's.
+        instance: name of the instance, after which the password of its keystores is made; by default the identity's.
         now: seconds since 1970; by default the controller's clock.
         trust_files: the CA lists of authorities that are not ours, by name.
 
     Raises:
-        NotIssued: the identity, an authority or a list is not made yet, or has expired.
+        NotIssued: an identity, an authority or a list is not made yet, or has expired.
     """
     moment = int(time.time()) if now is None else now
     holding = read_holding(
         paths,
-        identity,
+        identities,
         trust=trust,
         passphrase=passphrase,
         instance=instance,
@@ -138,15 +139,17 @@ def material(
         lists=read_trust_lists(trust_files or {}),
     )
     files = files_of(holding, formats)
-    info = holding.presented.info if holding.presented else None
-    return MaterialFiles(files, SECRET_FILES & set(files), inputs_of(holding, formats), info, _born(holding, formats))
+    secret = frozenset(path for path in files if path.rpartition("/")[2] in SECRET_FILES)
+    infos = {folder: it.info for folder, it in holding.presented.items()}
+    return MaterialFiles(files, secret, inputs_of(holding, formats), infos, _born(holding, formats))
 
 
-def _born(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any] | None:
-    it = holding.presented
-    if it is None or it.secret is not None:
-        return None
-    return {"identity": it.info.name, "spki_sha256": it.info.spki_sha256, "keystore": "pkcs12" in formats}
+def _born(holding: Holding, formats: t.Collection[str]) -> dict[str, dict[str, t.Any]]:
+    return {
+        folder: {"identity": it.info.name, "spki_sha256": it.info.spki_sha256, "keystore": "pkcs12" in formats}
+        for folder, it in holding.presented.items()
+        if it.secret is None
+    }
 
 
 # Read
@@ -154,7 +157,7 @@ def _born(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any] | No
 
 def read_holding(
     paths: StorePaths,
-    identity: str | None,
+    identities: t.Mapping[str, str],
     *,
     trust: t.Sequence[str],
     passphrase: str | None,
@@ -169,9 +172,9 @@ def read_holding(
             name: lists[name].certificates if name in lists else (_root_of(name, authorities, paths=paths).certificate,)
             for name in sorted(set(trust))
         }
-        presented = None
-        if identity is not None:
-            reader = IdentityReader(identity_folder, authorities, lists)
+        presented = {}
+        reader = IdentityReader(identity_folder, authorities, lists)
+        for folder, identity in sorted(identities.items()):
             usable = _usable(identity, reader.read(identity), now=now, paths=paths)
             root = reader.root_above(identity)
             if root is None or usable.authority not in lists:
@@ -180,7 +183,7 @@ def read_holding(
             else:
                 above = root, lists[usable.authority].where
             given: dict[str, t.Any] = {"passphrase": passphrase, "instance": instance or identity}
-            presented = _presented(identity_folder, usable, above, **given)
+            presented[folder] = _presented(identity_folder, usable, above, **given)
     own = [name for name in trusted if name not in lists]
     return Holding(presented, trusted, _listed(own, authorities, now=now), now)
 
@@ -257,27 +260,25 @@ def files_of(holding: Holding, formats: t.Iterable[str]) -> dict[str, bytes]:
 
 def _pem_files(holding: Holding) -> dict[str, bytes]:
     accepted = {_pki.certificate_pem(each) for several in holding.trusted.values() for each in several}
-    trust = b"".join(sorted(accepted))
-    if holding.presented is None:
-        return {"trust.pem": trust}
-    pems = [_pki.certificate_pem(certificate) for certificate in holding.presented.chain]
-    secret = holding.presented.secret
-    return {
-        "certificate.pem": pems[0],
-        "chain.pem": b"".join(pems[1:]),
-        "fullchain.pem": b"".join(pems),
-        **({"key.pem": _pki.plain_pem(secret.key)} if secret else {}),
-        "trust.pem": trust,
-    }
+    files = {"trust.pem": b"".join(sorted(accepted))}
+    for folder, it in holding.presented.items():
+        pems = [_pki.certificate_pem(certificate) for certificate in it.chain]
+        made = {"certificate.pem": pems[0], "chain.pem": b"".join(pems[1:]), "fullchain.pem": b"".join(pems)}
+        if it.secret is not None:
+            made["key.pem"] = _pki.plain_pem(it.secret.key)
+        files.update({file_in(folder, name): data for name, data in made.items()})
+    return files
 
 
 def _keystore_files(holding: Holding) -> dict[str, bytes]:
-    it = holding.presented
-    if it is None or it.secret is None:
-        return {}
-    key, password = it.secret.key, it.secret.password
-    made = keystore(it.info.name, key=key, certificate=it.chain[0], chain=it.chain[1:], password=password)
-    return {"keystore.p12": made, "keystore.password": password.encode()}
+    files = {}
+    for folder, it in holding.presented.items():
+        if it.secret is not None:
+            key, password = it.secret.key, it.secret.password
+            made = keystore(it.info.name, key=key, certificate=it.chain[0], chain=it.chain[1:], password=password)
+            files[file_in(folder, "keystore.p12")] = made
+            files[file_in(folder, "keystore.password")] = password.encode()
+    return files
 
 
 def _truststore_files(holding: Holding) -> dict[str, bytes]:
@@ -304,15 +305,20 @@ _MAKERS: t.Mapping[str, t.Callable[[Holding], dict[str, bytes]]] = {
 
 def inputs_of(holding: Holding, formats: t.Collection[str]) -> dict[str, t.Any]:
     """Return what goes into a generation, as digests and names."""
-    it = holding.presented
     lists = sorted(list_name(name.partition("/")[0], ca) for name, ca in holding.listed.items())
     return {
-        "certificate": it.info.sha256 if it else None,
-        "chain": list(it.info.chain_sha256) if it else [],
+        "identities": {folder: _inputs_of_identity(it, formats) for folder, it in holding.presented.items()},
         "crl": lists if "crl" in formats else None,
         "formats": sorted({"pem", *formats}),
-        "password": it.secret.password_digest if it and it.secret and "pkcs12" in formats else None,
-        **({"key": it.info.spki_sha256} if it and it.secret is None else {}),
-        "root": _pki.der_sha256(it.root) if it else None,
         "trust": sorted({_pki.der_sha256(each) for several in holding.trusted.values() for each in several}),
+    }
+
+
+def _inputs_of_identity(it: Presented, formats: t.Collection[str]) -> dict[str, t.Any]:
+    return {
+        "certificate": it.info.sha256,
+        "chain": list(it.info.chain_sha256),
+        "password": it.secret.password_digest if it.secret and "pkcs12" in formats else None,
+        **({"key": it.info.spki_sha256} if it.secret is None else {}),
+        "root": _pki.der_sha256(it.root),
     }

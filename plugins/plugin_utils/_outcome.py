@@ -12,12 +12,11 @@ from ..module_utils._core._category import categorize
 from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence, Fault, fails
+from ..module_utils._core._generation import file_in
 from ..module_utils._core._hold import Hold
-from ..module_utils._core._material import IdentityInfo
 from ..module_utils._core._observed import parse_watch
 from ..module_utils._core._removal import Removal
 from ..module_utils._core._renewing import unrenewed
-from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import MOVES_TO, rank, reached, steps_of
 from ..module_utils._core._strangers import listener_id, strangers
 from ..module_utils._core._survey import Survey, View
@@ -197,58 +196,65 @@ class Outcome:
     def _expiry(self, pair: Pair) -> str | None:
         """Return when the server's certificate expires: the one that it presents, else the one it is to present."""
         seen = self._scene.tls(pair).not_after
-        info = self._identity(pair.server)
+        info = self._issued.get(self._scene.model.identity_in(pair, pair.server))
         found = seen or (info.not_after if info else None)
         return _iso(float(found)) if found else None
 
     # ---------------------------------------------------------------- identities
 
-    def _identity(self, instance: Instance) -> IdentityInfo | None:
-        wanted = self._scene.wanted.get(instance.name)
-        return self._issued.get(wanted.identity) if wanted and wanted.identity else None
-
     def _identities(self) -> list[Json]:
         """Return every identity that the fleet's instances hold, with where it lies and who answers for it."""
-        scene = self._scene
         rows = []
         for instance in self._standing.fleet.instances():
-            info = self._identity(instance)
-            adopted = scene.seen(instance).adopted
-            if info is None and adopted:
-                rows.append(self._adopted(instance, adopted))
-            if info is None:
-                continue
-            rows.append(
-                {
-                    "name": info.name,
-                    "host": instance.host,
-                    "path": scene.paths(instance)["certificate"],
-                    "owner": scene.model.components[instance.component].owner,
-                    "account": _account(scene, instance),
-                    "issuer": info.issuer,
-                    "serial": info.serial,
-                    "names": list(info.names),
-                    "expires": _iso(float(info.not_after)),
-                    "installed": scene.seen(instance).generation,
-                }
-            )
+            for name in self._standing.fleet.wishes.presented_by(instance):
+                row = self._installed(name, instance) or self._adopted(name, instance)
+                rows += [row] if row else []
         return rows
 
-    def _adopted(self, instance: Instance, found: t.Mapping[str, t.Any]) -> Json:
-        """Return an identity that was there before us, as its host shows it."""
-        scene = self._scene
+    def _installed(self, name: str, instance: Instance) -> Json | None:
+        """Return an identity of an instance as it was issued; None if it was not, or lay there before us."""
+        info = None if self._scene.model.adopted(name) else self._issued.get(name)
+        if info is None:
+            return None
         return {
-            "name": self._standing.fleet.wishes.identity_of(instance),
-            "host": instance.host,
-            "path": scene.paths(instance)["certificate"],
-            "owner": scene.model.components[instance.component].owner,
-            "account": scene.kinds[instance.name].account,
+            **self._place(name, instance),
+            "account": self._account(name, instance),
+            "issuer": info.issuer,
+            "serial": info.serial,
+            "names": list(info.names),
+            "expires": _iso(float(info.not_after)),
+            "installed": self._scene.seen(instance).generation,
+        }
+
+    def _adopted(self, name: str, instance: Instance) -> Json | None:
+        """Return an identity that was there before us, as its host shows it; None if it shows none."""
+        found = self._scene.seen(instance).adopted.get(name)
+        if not found:
+            return None
+        return {
+            **self._place(name, instance),
+            "account": self._scene.kinds[instance.name].account,
             "issuer": str(found["issuer"]),
             "serial": str(found["serial"]),
             "names": list(found["names"]),
             "expires": _iso(float(found["not_after"])),
             "installed": None,
         }
+
+    def _place(self, name: str, instance: Instance) -> Json:
+        """Return where an identity of an instance lies, and who answers for it."""
+        return {
+            "name": name,
+            "host": instance.host,
+            "path": self._scene.paths(instance, name)["certificate"],
+            "owner": self._scene.model.components[instance.component].owner,
+        }
+
+    def _account(self, name: str, instance: Instance) -> str | None:
+        """Return the account that an identity's key belongs to: as installed, else as wanted."""
+        key = file_in(self._scene.model.identity_folder(instance, name), "key.pem")
+        found = self._scene.seen(instance).files.get(key) or {}
+        return found.get("owner") or self._scene.kinds[instance.name].account
 
     # ---------------------------------------------------------------- findings
 
@@ -450,12 +456,6 @@ def _unprotected(pair: Pair, *, today: str) -> Json | None:
         return None
     decision: Json = {"reason": connection.reason, "approver": connection.approver, "until": connection.until}
     return {**decision, "overdue": connection.is_overdue(today)}
-
-
-def _account(scene: Scene, instance: Instance) -> str | None:
-    """Return the account that the identity's key belongs to: as installed, else as wanted."""
-    key = scene.seen(instance).files.get("key.pem") or {}
-    return key.get("owner") or scene.kinds[instance.name].account
 
 
 def _iso(seconds: float) -> str:

@@ -14,6 +14,7 @@ import typing as t
 from ..module_utils._core._back import kept_back, make_rollback, reversals
 from ..module_utils._core._entities import Instance, Model
 from ..module_utils._core._forgetting import plan_forgetting
+from ..module_utils._core._generation import roots_in
 from ..module_utils._core._look import LookPlan
 from ..module_utils._core._lost_store import refuse_foreign_store
 from ..module_utils._core._material import Revocation
@@ -208,7 +209,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         "material": {host: list(names) for host, names in work.material.items()},
         "environment": {host: list(names) for host, names in work.environment.items()},
         "births": handed.births,
-        "removals": [vars(removal) for removal in plan.removals],
+        "removals": [removal.to_json() for removal in plan.removals],
         "forgetting": sorted({each.host for each in plan.forgetting}),
         "stuck": Progress(kept_back(scene, ask, plan)).to_json()["notes"],
     }
@@ -309,7 +310,7 @@ def _refuse_foreign_store(fleet: Fleet, scene: Scene) -> None:
     if not ours:
         return
     installed = {
-        name: {*(seen.inputs.get("trust") or ()), *filter(None, [seen.inputs.get("root")])}
+        name: roots_in(seen.inputs)
         for name, seen in scene.instances.items()
         if seen.generation and seen.inputs is not None and not fleet.lacks_list(Instance.parse(name))
     }

@@ -118,7 +118,8 @@ def installed(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> Standing:
             expected = "what %s needs is installed" % name
             notes.update(_without(standing, [name], expected, {"msg": why}, "material"))
     for name in sorted({name for names in plan["material"].values() for name in names}):
-        why = (made.get("refused") or {}).get(standing.scene.wanted[name].identity)
+        refused = made.get("refused") or {}
+        why = next((refused[each] for each in sorted(standing.scene.wanted[name].identities) if each in refused), None)
         if why:
             notes.update(_without(standing, [name], "its certificate is issued", {"msg": why}, "material"))
     for host, names in plan["environment"].items():
@@ -134,17 +135,17 @@ def born(standing: Standing, task_vars: t.Mapping[str, t.Any]) -> tuple[Standing
     asked: Json = {}
     seen = dict(standing.seen["instances"])
     notes: dict[str, Hold] = {}
-    for host, names in standing.plan["births"].items():
+    for host, births in standing.plan["births"].items():
         result = looks.of(host, "tls_born")
         answered = result.get("token") == BIRTH
-        for name in names:
-            row = (result.get("keys") or {}).get(name) if answered else None
+        for identity, name in births.items():
+            row = (result.get("keys") or {}).get(identity) if answered else None
             if row:
-                asked[row["identity"]] = {field: row[field] for field in ("request", "spki_sha256", "held")}
+                asked[identity] = {field: row[field] for field in ("request", "spki_sha256", "held")}
                 seen[name] = {**(seen.get(name) or {}), "keys": row["held"]}
                 continue
-            why = (result.get("failures") or {}).get(name) if answered else why_lost(result)
-            notes.update(_without(standing, [name], "the key of %s is born" % name, {"msg": why}, "material"))
+            why = (result.get("failures") or {}).get(identity) if answered else why_lost(result)
+            notes.update(_without(standing, [name], "the key of %s is born" % identity, {"msg": why}, "material"))
     standing = standing.at({**nothing_seen(), "instances": seen}).noting(notes)
     return standing, asked
 

@@ -48,6 +48,12 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> States:
 
 
 @pytest.fixture
+def net() -> str:
+    """The network of this worker's fleets."""
+    return _NET
+
+
+@pytest.fixture
 def clear(tmp_path: Path) -> t.Iterator[Fleet]:
     """A small fleet that talks in the clear."""
     found = Fleet(tmp_path / "fleet", net=_NET)

@@ -30,7 +30,7 @@ def home(fleet: Fleet, instance: str) -> Path:
 
 def waiting(fleet: Fleet) -> dict[str, bytes]:
     """Return the keys that wait for their certificates, by instance."""
-    found = {name: home(fleet, name) / "pending-key" / "key.pem" for name in AT_HOME}
+    found = {name: home(fleet, name) / ("pending-key-" + name) / "key.pem" for name in AT_HOME}
     return {name: path.read_bytes() for name, path in found.items() if path.exists()}
 
 
@@ -105,7 +105,7 @@ def test_a_key_is_born_on_its_host_and_is_never_anywhere_else(clear: Fleet):
     assert ("identity " + SERVERS[0], "its key is not on its host any more") in mended.reasons()
     assert installed(clear)[SERVERS[0]] != lost
     manifest = json.loads((clear.material(SERVERS[0]) / "manifest.json").read_text())
-    assert manifest["inputs"]["key"] == manifest["identity"]["spki_sha256"]
+    assert manifest["inputs"]["identities"][""]["key"] == manifest["identities"][""]["spki_sha256"]
     clear.must_be_enforced_by_the_next_run()
 
 

@@ -65,7 +65,7 @@ def test_what_left_the_model_leaves_its_hosts_once_nothing_uses_it(enforced: Fle
     done = enforced.playbook("rollout", *ENFORCE, "-e", "tls_revoke_removed=true").must_end(0)
     assert "authority connsec issuing CRL, because confserv@cfg2 is revoked" in done.text
     assert not any(folder.exists() for folder in gone.values())
-    assert manifest["identity"]["serial"] in serials_on_lists(enforced)
+    assert manifest["identities"][""]["serial"] in serials_on_lists(enforced)
     assert set(enforced.stages().values()) == {("enforced", "done")}
     ledger = json.loads((enforced.store / "ledger/connections.json").read_text())["pairs"]
     assert {row["status"] for name, row in ledger.items() if name not in enforced.stages()} == {"removed"}

@@ -224,7 +224,7 @@ def _would_not_present(scene: Scene, pair: Pair) -> Hold | None:
         if scene.seen(pair.server).sessions is not None:
             todo = "ask %s to have it connect, and run again" % scene.model.owner_of(pair.client)
         return waiting("demanded", expected, seen, todo=todo, of=pair.id, fault="unexercised")
-    paths = scene.paths(pair.client)
+    paths = scene.paths_in(pair, pair.client)
     named = {option.value for option in scene.options("connect", pair)}
     if named & {paths[name] for name in ("key", "keystore", "certificate", "fullchain")}:
         return None

@@ -138,7 +138,7 @@ def plan_birth(wanted: WantedKey, *, pending: PendingKey | None) -> Change | Non
         return None
     before = pending and {"identity": pending.identity, "key_type": pending.key_type}
     after = {"identity": wanted.identity, "key_type": wanted.key_type}
-    return Change("key %s" % wanted.instance, before, after, reason)
+    return Change("key %s" % wanted.identity, before, after, reason)
 
 
 def keeps_its_key(wanted: WantedKey, *, pending: PendingKey | None) -> bool:

@@ -26,13 +26,6 @@ class Entry:
     identities: t.Mapping[str, IdentitySpec]
 
 
-def presented(component: Component, listener: Listener | None = None) -> tuple[str, ...]:
-    """Return the declared identities that instances of a component present or hold, perhaps at one listener alone."""
-    if listener is None:
-        return component.named_identities
-    return replace(component, listeners={listener.name: listener}).named_identities
-
-
 def _decided(entry: Entry) -> str | None:
     connection = entry.connection
     if connection.secure:
@@ -71,17 +64,14 @@ def _key_of_installed(entry: Entry) -> str | None:
     return None
 
 
-def _several_identities(entry: Entry) -> str | None:
+def _presented_nowhere(entry: Entry) -> str | None:
+    """Return that a component lists an identity which no listener of it presents, if it does."""
     for component in (entry.client, entry.server):
-        names = presented(component)
-        usages = {component.identities.get(usage) for usage in ("server", "client")}
-        if len(names) > 1 or (names and None in usages and component.identities):
-            return "%s holds more than one identity (%s), which is not built yet" % (component.name, ", ".join(names))
-        if any(each.identity for each in component.listeners.values()):
-            return "a listener of %s has an identity of its own (%s), which is not built yet" % (
-                component.name,
-                names[0],
-            )
+        presented = {*component.identities.values(), *(each.identity for each in component.listeners.values())}
+        spare = sorted(set(component.further) - presented)
+        if spare:
+            what = "%s lists identity %s, which none of its listeners presents; to hold one in reserve is not built yet"
+            return what % (component.name, spare[0])
     return None
 
 
@@ -91,7 +81,7 @@ RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
     _out_of_sight,
     _untrusted,
     _key_of_installed,
-    _several_identities,
+    _presented_nowhere,
 )
 
 

@@ -42,7 +42,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         of=list(step.of),
         pairs=list(step.pairs),
         listeners=[] if step.stage == "connect" else list(step.of),
-        paths=scene.paths(step.instance),
+        paths=_paths(scene, step),
         role=kind.role,
         edits=list(edits),
         files=list(kind.files),
@@ -56,6 +56,13 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         own=own,
         may_rest=may_rest(scene, step.instance),
     )
+
+
+def _paths(scene: Scene, step: Step) -> dict[str, str]:
+    """Return where the material lies for a step: with the identity of its listener, or of its client."""
+    if step.stage == "load" or not step.pairs:
+        return scene.paths(step.instance)
+    return scene.paths_in(scene.model.pair(step.pairs[0]), step.instance)
 
 
 def _state(kind: InstanceKind, step: Step) -> State:
@@ -131,14 +138,14 @@ def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
     ]
 
 
-def reads_keystore_only(scene: Scene, instance: Instance) -> bool:
-    """Return whether nobody needs the instance's key outside of a keystore: no option of its, and no probe of ours."""
+def reads_keystore_only(scene: Scene, instance: Instance, identity: str) -> bool:
+    """Return whether nobody needs the key of an identity outside of a keystore: no option of its, no probe of ours."""
     if "pkcs12" not in scene.kinds[instance.name].formats:
         return False
     pairs = scene.pairs_at(instance)
-    if any(pair.client == instance and pair.mode == "mutual" for pair in pairs):
+    if any(pair.client == instance and scene.model.presented_in(pair, instance) == identity for pair in pairs):
         return False  # a probe with the instance's own key reads it as PEM
-    key = scene.paths(instance)["key"]
+    key = scene.paths(instance, identity)["key"]
     options = (
         option
         for pair in pairs

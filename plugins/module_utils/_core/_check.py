@@ -22,6 +22,7 @@ from ._entities import (
 )
 from ._few import few
 from ._fields import LONGEST_LEAF_DAYS
+from ._generation import FILES
 from ._names import NameRefused, host_name, is_ip_address, part_of_path, shown
 from ._profile import PROFILES
 from ._reader import MOST_HINTS, Reader
@@ -99,6 +100,8 @@ def _identities(reader: Reader, entries: Entries, default_authority: str) -> Non
         where = entries.sources["identities", name]
         _issuer(reader, entries, identity, where, default_authority)
         _files(reader, identity, where)
+        if name.lower() in FILES:
+            reader.note(where, "a file of every generation is called so, and identities become folders beside it")
         if "@" in name and name not in _instance_names(entries, name):
             reader.note(
                 where, "there is no instance %s%s" % (shown(name), reader.nearest(name, _instance_names(entries, name)))

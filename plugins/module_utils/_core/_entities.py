@@ -111,6 +111,22 @@ class Component:
     window: str | None = None
     source: str = ""
 
+    def presents(self, instance: Instance, listener: Listener | None) -> str:
+        """Return the identity that an instance of it presents at a listener; as a client, if that is None."""
+        own = listener.identity if listener else None
+        return own or self.identities.get("server" if listener else "client") or instance.name
+
+    def identities_of(self, instance: Instance) -> set[str]:
+        """Return every identity that an instance of it may present to somebody."""
+        return {self.presents(instance, listener) for listener in (*self.listeners.values(), None)}
+
+    def default_identity(self, instance: Instance) -> str:
+        """Return the identity whose files lie at the top of an instance's generations, whether anybody is shown it.
+
+        That is the one for servers. What is enumerated has no say in it, so that paths never change.
+        """
+        return self.identities.get("server") or instance.name
+
     @property
     def named_identities(self) -> tuple[str, ...]:
         """Return the declared identities that its instances present or hold; empty if only their own."""
@@ -313,11 +329,34 @@ class Model:
         """Return the authority that issues an identity."""
         return self.identities[identity].authority if identity in self.identities else self.default_authority
 
+    def identity_in(self, pair: Pair, end: Instance) -> str:
+        """Return the identity that an end has for a pair, whether it is asked for one or not."""
+        return self.components[end.component].presents(end, pair.listener if end == pair.server else None)
+
+    def presented_in(self, pair: Pair, end: Instance) -> str | None:
+        """Return the identity that an end presents in a pair; None for a client whose server does not ask for one."""
+        return self.identity_in(pair, end) if end == pair.server or pair.mode == "mutual" else None
+
+    def default_identity(self, instance: Instance) -> str:
+        """Return the identity whose files lie at the top of an instance's generations."""
+        return self.components[instance.component].default_identity(instance)
+
+    def identity_folder(self, instance: Instance, identity: str) -> str:
+        """Return where the files of an identity lie in an instance's generations; empty for the default one's."""
+        return "" if identity == self.default_identity(instance) else identity
+
+    def adopted(self, identity: str) -> t.Mapping[str, str]:
+        """Return the files of an identity that was on its hosts before us, by the words of options."""
+        spec = self.identities.get(identity)
+        if spec is None or spec.issuer != "installed":
+            return {}
+        return {"fullchain": spec.files["certificate"], **spec.files}
+
     def keeps_key(self, instance: Instance) -> bool:
         """Return whether the key of an identity of the instance is born on its host and stays there."""
         if not self.identities:
             return False
-        names = (instance.name, *self.components[instance.component].named_identities)
+        names = self.components[instance.component].identities_of(instance)
         return any(self.identities[name].key_at == "host" for name in names if name in self.identities)
 
     @cached_property

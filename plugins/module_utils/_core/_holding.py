@@ -10,63 +10,70 @@ import typing as t
 from ._dormant import is_resting
 from ._entities import Instance
 from ._environment import holds, library_variables
+from ._generation import FILES_OF_IDENTITY, LISTS, MANIFEST, of_folder
 from ._observed import SeenInstance
 from ._scene import Scene, Wanted
 
 Part = t.Literal["trust", "certificate", "formats", "lists"]
-
-#: The files of a generation that a part consists of; drift of others says nothing about it.
-_FILES: t.Final[t.Mapping[str, tuple[str, ...]]] = {
-    "trust": ("trust.pem", "truststore.p12", "manifest.json"),
-    "certificate": (
-        "certificate.pem",
-        "chain.pem",
-        "fullchain.pem",
-        "key.pem",
-        "keystore.p12",
-        "keystore.password",
-        "manifest.json",
-    ),
-}
+#: A part, and of a certificate in which folder its files lie.
+Place = t.Tuple[Part, str]
 
 
-def material_faults(scene: Scene, instance: Instance) -> dict[str, str]:
-    """Return what of the installed material is not as planned, a sentence a part; nothing if all is.
+def material_fault(scene: Scene, instance: Instance, part: Part | None = None, folder: str = "") -> str:
+    """Return why the installed material, or a part of it, is not the planned one; empty if it is.
 
-    The parts are ``trust``, ``certificate``, ``formats`` and ``lists``.
+    Args:
+        scene: what is wanted and was seen.
+        instance: whose material it is.
+        part: the part; all of them if None.
+        folder: of a certificate, where its files lie in a generation.
     """
     seen = scene.seen(instance)
     if "installed" in seen.unreadable:
-        return dict.fromkeys(_FILES, seen.unreadable["installed"])
+        return seen.unreadable["installed"]
     if not seen.generation:
-        return dict.fromkeys(_FILES, "no generation is installed")
-    found = _differences(seen, scene.wanted[instance.name])
-    for name, sentence in seen.drift.items():
-        for part, files in _FILES.items():
-            if name in files:
-                found[part] = sentence
+        return "no generation is installed"
+    if MANIFEST in seen.drift:
+        return seen.drift[MANIFEST]
+    found = {**_differences(seen, scene.wanted[instance.name]), **_drifted(seen)}
+    return found.get((part, folder), "") if part else next(iter(found.values()), "")
+
+
+def _drifted(seen: SeenInstance) -> dict[Place, str]:
+    """Return what is not as it was installed, by part; drift of one file says nothing about the others."""
+    found: dict[Place, str] = {}
+    for path, sentence in seen.drift.items():
+        folder, _unused, name = path.rpartition("/")
+        if name in FILES_OF_IDENTITY:
+            found["certificate", folder] = sentence
+        else:
+            found["lists" if name == LISTS else "trust", ""] = sentence
     return found
 
 
-def material_fault(scene: Scene, instance: Instance, part: Part | None = None) -> str:
-    """Return why the installed material, or a part of it, is not the planned one; empty if it is."""
-    found = material_faults(scene, instance)
-    return found.get(part, "") if part else next(iter(found.values()), "")
-
-
-def _differences(seen: SeenInstance, wanted: Wanted) -> dict[str, str]:
+def _differences(seen: SeenInstance, wanted: Wanted) -> dict[Place, str]:
     inputs = seen.inputs or {}
-    found = {}
-    if not wanted.is_issued:
-        found["certificate"] = "the planned certificate is not issued"
-    elif inputs.get("certificate") != wanted.certificate:
-        found["certificate"] = "the certificate is another" if inputs.get("certificate") else "it has no certificate"
+    found = {**_other_certificates(inputs.get("identities") or {}, wanted)}
     if wanted.trust is None or sorted(inputs.get("trust") or ()) != sorted(wanted.trust):
-        found["trust"] = "the CA list is another"
+        found["trust", ""] = "the CA list is another"
     if sorted(inputs.get("formats") or ()) != sorted(wanted.formats):
-        found["formats"] = "the formats are others"
+        found["formats", ""] = "the formats are others"
     if wanted.lists is not None and sorted(inputs.get("crl") or ()) != sorted(wanted.lists):
-        found["lists"] = "a newer revocation list is there"
+        found["lists", ""] = "a newer revocation list is there"
+    return found
+
+
+def _other_certificates(installed: t.Mapping[str, t.Mapping[str, t.Any]], wanted: Wanted) -> dict[Place, str]:
+    """Return which certificates are not the planned ones; one that nobody plans any more is no fault."""
+    found: dict[Place, str] = {}
+    for folder, held in sorted(wanted.placed.items()):
+        there = installed.get(folder)
+        if held.certificate is None:
+            found["certificate", folder] = "the planned certificate%s is not issued" % of_folder(folder)
+        elif there is None:
+            found["certificate", folder] = "it has no certificate%s" % of_folder(folder)
+        elif there.get("certificate") != held.certificate:
+            found["certificate", folder] = "the certificate%s is another" % of_folder(folder)
     return found
 
 

@@ -153,9 +153,9 @@ class LookPlan:
         kind = scene.kinds[instance.name]
         pairs = scene.pairs_at(instance)
         back = self._back.get(instance.name)
-        files = scene.adopted.get(instance.name)
+        adopted = {name: dict(files) for name in scene.presented(instance) if (files := scene.model.adopted(name))}
         return {
-            **({"adopted": dict(files)} if files else {}),
+            **({"adopted": adopted} if adopted else {}),
             **({"back": back} if back else {}),
             "name": instance.name,
             "folder": instance.component,
@@ -220,7 +220,7 @@ class LookPlan:
 
         A server holds no CA list for itself, and no certificate that it would accept.
         """
-        listener, paths, itself = pair.listener, self._scene.paths(vantage), vantage == pair.client
+        listener, paths, itself = pair.listener, self._scene.paths_in(pair, vantage), vantage == pair.client
         presents = itself and pair.mode == "mutual"
         second = self._scene.shape(pair) == "second_listener"
         known = self._scene.known(pair)

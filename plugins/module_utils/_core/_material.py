@@ -9,7 +9,8 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import TlsError
-from ._names import authority_name, endpoint_name, identity_name
+from ._generation import FILES
+from ._names import NameRefused, authority_name, endpoint_name, identity_name
 
 Usage = str  # one of USAGES; a plain str, because it comes from users' files
 USAGES = ("client", "server")
@@ -223,6 +224,24 @@ def identity_target(name: str) -> str:
 def identity_of(target: str) -> str | None:
     """Return the name of the identity that a change is about, or None where it is about an authority."""
     return target[len(_IDENTITY) :] if target.startswith(_IDENTITY) else None
+
+
+def by_folder(default: str | None, further: t.Iterable[str]) -> dict[str, str]:
+    """Return the names of identities by the folders of a generation that their files lie in.
+
+    Args:
+        default: the one whose files lie at the top, if there is one.
+        further: those whose files lie in a folder of their name.
+
+    Raises:
+        NameRefused: a name cannot become a folder there.
+    """
+    found = {"": default} if default else {}
+    for name in further:
+        if identity_name(name, "identities").lower() in FILES:
+            raise NameRefused("identities: %r is called like a file of every generation; rename it" % name)
+        found[name] = name
+    return found
 
 
 def authority_target(name: str, part: str) -> str:

@@ -135,7 +135,8 @@ class SeenInstance:
         sockets: the client's own.
         udp: for each UDP port that was asked for, whether a process of it has a socket there.
         unreadable: why something of it could not be seen, by what it is.
-        adopted: what the certificate says that was there before us, and whether it is ``valid`` by the host's clock.
+        adopted: by identity that was there before us, what its certificate says, and whether it is ``valid`` by the
+            host's clock.
     """
 
     generation: str | None = None
@@ -158,7 +159,7 @@ class SeenInstance:
     sockets: tuple[Socket, ...] = ()
     udp: t.Mapping[int, bool] = field(default_factory=dict)
     unreadable: t.Mapping[str, str] = field(default_factory=dict)
-    adopted: Json | None = None
+    adopted: t.Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -314,7 +315,7 @@ def parse_instance(data: Json) -> SeenInstance:
         sockets=_sockets(data.get("sockets") or (), data.get("recent") or ()),
         udp={int(port): bool(there) for port, there in (data.get("udp") or {}).items()},
         unreadable=dict(data.get("unreadable") or {}),
-        adopted=data.get("adopted"),
+        adopted=dict(data.get("adopted") or {}),
     )
 
 

@@ -141,7 +141,7 @@ def _why_load(scene: Scene, end: Instance, pairs: t.Sequence[Pair], touched: t.C
 
 def _uses_material(scene: Scene, end: Instance, pair: Pair) -> bool:
     """Return whether the configuration of an end reads what is installed for it; a simple server reads no trust."""
-    if pair.server == end and end.name in scene.adopted and pair.mode == "simple":
+    if pair.server == end and pair.mode == "simple" and scene.model.adopted(scene.model.presented_in(pair, end) or ""):
         return False
     found = setting(scene, "permit" if pair.server == end else "connect", pair)
     return found.declared and found.is_made

@@ -26,9 +26,8 @@ class Removal:
         reason: why it leaves.
         parts: what goes away, in words.
         held: why it does not now; empty if it does.
-        serial, issuer: of the certificate that it holds, and the fingerprint of the one above; empty if it has none.
-        not_after: when that ends.
-        revoked: whether it is revoked.
+        certificates: those that it holds, and that nobody presents any more once it is gone.
+        revoked: whether they are revoked.
     """
 
     name: str
@@ -37,10 +36,12 @@ class Removal:
     reason: str
     parts: tuple[str, ...] = ()
     held: str = ""
-    serial: str = ""
-    issuer: str = ""
-    not_after: int = 0
+    certificates: tuple[Revocation, ...] = ()
     revoked: bool = False
+
+    def to_json(self) -> dict[str, t.Any]:
+        """Return it as plain data, without the certificates: they are a matter of the plan alone."""
+        return {name: value for name, value in vars(self).items() if name != "certificates"}
 
     @property
     def evidence(self) -> Evidence:
@@ -70,6 +71,7 @@ def plan_removals(
         hosts: those that may be changed; None means all.
     """
     named = {end.name for pair in model.pairs for end in pair.ends}
+    presented = {model.presented_in(pair, end) for pair in model.pairs for end in pair.ends}
     found = []
     for host, folders in sorted(leftovers.items()):
         for folder, row in sorted(folders.items()):
@@ -77,15 +79,15 @@ def plan_removals(
             if row.get("half"):
                 found.append(_held(Removal(instance.name, host, folder, "an earlier removal was cut off"), hosts))
             elif row["instance"] == instance.name and instance.name not in named and _is_ours(row, roots):
-                found.append(_held(_removal(model, instance, folder, row), hosts))
+                found.append(_held(_removal(model, instance, folder, row, presented), hosts))
     return tuple(found)
 
 
 def _is_ours(row: Json, roots: t.Collection[str]) -> bool:
-    return bool({*(row.get("trust") or ()), *filter(None, [row.get("root")])} & set(roots))
+    return bool({*(row.get("trust") or ()), *(each.get("root") for each in row.get("identities") or ())} & set(roots))
 
 
-def _removal(model: Model, instance: Instance, folder: str, row: Json) -> Removal:
+def _removal(model: Model, instance: Instance, folder: str, row: Json, presented: t.Collection[str | None]) -> Removal:
     component = model.components.get(instance.component)
     if component is None:
         reason = "%s is not in the model" % instance.component
@@ -103,9 +105,11 @@ def _removal(model: Model, instance: Instance, folder: str, row: Json) -> Remova
         reason=reason,
         parts=tuple(parts),
         held=next(iter(row.get("used") or ()), ""),
-        serial=str(row.get("serial") or ""),
-        issuer=str(row.get("issuer") or ""),
-        not_after=int(row.get("not_after") or 0),
+        certificates=tuple(
+            Revocation(str(each["name"]), str(each["serial"]), str(each["issuer"]), int(each["not_after"] or 0))
+            for each in row.get("identities") or ()
+            if each["serial"] and each["name"] not in presented  # one that is shared stays good for the others
+        ),
     )
 
 
@@ -129,14 +133,16 @@ def revocable(removals: t.Iterable[Removal], *, issuers: t.Collection[str], can_
     why = "its certificate is to be revoked, and tls_authorities_passphrase is not set"
     found = []
     for each in removals:
-        if each.serial and each.issuer in issuers and not each.held:
-            parts = (*each.parts, "the validity of its certificate")
-            each = dataclasses.replace(each, parts=parts, revoked=can_sign, held="" if can_sign else why)
+        ours = tuple(certificate for certificate in each.certificates if certificate.issuer in issuers)
+        if ours and not each.held:
+            parts = (*each.parts, "the validity of its certificate%s" % ("s" if len(ours) > 1 else ""))
+            held = "" if can_sign else why
+            each = dataclasses.replace(each, certificates=ours, parts=parts, revoked=can_sign, held=held)
         found.append(each)
     return tuple(found)
 
 
 def revocations(removals: t.Iterable[Removal], *, now: int) -> list[Revocation]:
     """Return the certificates to revoke: those that leave and have not ended."""
-    leaving = (each for each in removals if each.revoked and each.not_after >= now)
-    return [Revocation(each.name, each.serial, each.issuer, each.not_after) for each in leaving]
+    leaving = (certificate for each in removals if each.revoked for certificate in each.certificates)
+    return list(dict.fromkeys(certificate for certificate in leaving if certificate.not_after >= now))

@@ -20,28 +20,20 @@ from ._terms import Known, agreement, common, known_by, offer
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The material that an instance has to hold.
+class HeldIdentity:
+    """An identity that an instance has to hold.
 
     Attributes:
-        identity: name of the identity that it presents; None if it presents none.
-        certificate: SHA-256 of that identity's certificate; None while it is not issued.
-        authorities: names of the authorities that it trusts.
-        trust: SHA-256 of their root certificates; None while they are not made.
-        formats: the formats that its kind reads, and ``pem``.
-        due: why the certificate is about to be another one, or a revocation list is; empty if none is.
+        name: its name.
+        folder: where its files lie in a generation; empty for the default one's, which lie at the top.
+        certificate: SHA-256 of its certificate; None while it is not issued.
         awaits: who has to sign for the planned certificate first; None if nobody has to.
         covers: the names that the certificate is good for meanwhile.
-        lists: names of the revocation lists that it is given; None if its kind reads none.
     """
 
-    identity: str | None
-    certificate: str | None
-    authorities: tuple[str, ...]
-    trust: tuple[str, ...] | None
-    formats: tuple[str, ...]
-    due: str = ""
-    lists: tuple[str, ...] | None = None
+    name: str
+    folder: str = ""
+    certificate: str | None = None
     awaits: Awaited | None = None
     covers: frozenset[str] = frozenset()
 
@@ -50,9 +42,35 @@ class Wanted:
         return self.awaits is not None and (name not in self.covers if name else not self.covers)
 
     @property
-    def is_issued(self) -> bool:
-        """Whether the identity that it names, if it names one, has its certificate."""
-        return self.identity is None or self.certificate is not None
+    def goes_in(self) -> bool:
+        """Whether it is a part of the next generation; one that was never signed is not, and trust goes ahead of it."""
+        return self.awaits is None or self.certificate is not None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The material that an instance has to hold.
+
+    Attributes:
+        identities: those that it presents, by name, without those that were on its host before us.
+        authorities: names of the authorities that it trusts.
+        trust: SHA-256 of their root certificates; None while they are not made.
+        formats: the formats that its kind reads, and ``pem``.
+        due: why a certificate is about to be another one, or a revocation list is; empty if none is.
+        lists: names of the revocation lists that it is given; None if its kind reads none.
+    """
+
+    identities: t.Mapping[str, HeldIdentity]
+    authorities: tuple[str, ...]
+    trust: tuple[str, ...] | None
+    formats: tuple[str, ...]
+    due: str = ""
+    lists: tuple[str, ...] | None = None
+
+    @property
+    def placed(self) -> dict[str, HeldIdentity]:
+        """The identities of the next generation, by folder."""
+        return {each.folder: each for each in self.identities.values() if each.goes_in}
 
 
 @dataclass(frozen=True)
@@ -68,7 +86,6 @@ class Scene:
         recorded: the stage of each pair that the ledger has.
         highest: the furthest stage of each pair that the ledger has and nobody went back from.
         exercised: when a TLS session was seen first of a pair that has to be seen, as the ledger has it.
-        adopted: by instance, where key and certificate lie that were there before us, under the words of options.
         soaked: what was collected of listeners between runs, by listener id.
         since: when each pair came to its stage, as the ledger has it, in seconds since 1970.
         looked: whether anybody looks in this run; without, the ledger is all that is known.
@@ -87,7 +104,6 @@ class Scene:
     recorded: t.Mapping[str, str] = field(default_factory=dict)
     highest: t.Mapping[str, str] = field(default_factory=dict)
     exercised: t.Mapping[str, str] = field(default_factory=dict)
-    adopted: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
     soaked: t.Mapping[str, SeenSoak] = field(default_factory=dict)
     since: t.Mapping[str, float] = field(default_factory=dict)
     looked: bool = True
@@ -202,6 +218,16 @@ class Scene:
         found = (pair for name in names for pair in self.model.pairs_of_listener(instance.name, name))
         return [pair for pair in found if not pair.blocked]
 
+    def presented(self, instance: Instance) -> tuple[str, ...]:
+        """Return the names of the identities that an instance presents to anybody."""
+        found = {self.model.presented_in(pair, instance) for pair in self.pairs_at(instance)}
+        return tuple(sorted(name for name in found if name is not None))
+
+    def held(self, pair: Pair, end: Instance) -> HeldIdentity | None:
+        """Return the identity that an end presents in a pair, if we install it."""
+        wanted, name = self.wanted.get(end.name), self.model.presented_in(pair, end)
+        return wanted.identities.get(name) if wanted and name else None
+
     def address(self, host: str) -> str:
         """Return the host's first address, else its name."""
         addresses = self.addresses.get(host, ())
@@ -224,26 +250,39 @@ class Scene:
 
     # the words of options
 
-    def paths(self, instance: Instance) -> dict[str, str]:
-        """Return where the instance finds its material: fixed names below its own folder, and what was there before."""
+    def paths(self, instance: Instance, identity: str | None = None) -> dict[str, str]:
+        """Return where the instance finds its material: fixed names below its own folder, and what was there before.
+
+        Args:
+            instance: the instance.
+            identity: the name of the one that it presents; the default one if None.
+        """
         current = "%s/%s/current" % (self.directories[instance.host], instance.component)
+        name = identity or self.model.default_identity(instance)
+        folder = self.model.identity_folder(instance, name)
+        own = "%s/%s" % (current, folder) if folder else current
         return {
-            "certificate": current + "/certificate.pem",
-            "chain": current + "/chain.pem",
-            "fullchain": current + "/fullchain.pem",
-            "key": current + "/key.pem",
+            "certificate": own + "/certificate.pem",
+            "chain": own + "/chain.pem",
+            "fullchain": own + "/fullchain.pem",
+            "key": own + "/key.pem",
             "trust": current + "/trust.pem",
-            "keystore": current + "/keystore.p12",
-            "keystore_password_file": current + "/keystore.password",
+            "keystore": own + "/keystore.p12",
+            "keystore_password_file": own + "/keystore.password",
             "truststore": current + "/truststore.p12",
-            **self.adopted.get(instance.name, {}),
+            **self.model.adopted(name),
         }
+
+    def paths_in(self, pair: Pair, end: Instance) -> dict[str, str]:
+        """Return where an end finds its material for a pair: with the files of the identity that it has for it."""
+        return self.paths(end, self.model.identity_in(pair, end))
 
     def listener_words(self, instance: Instance, listener: Listener) -> t.Mapping[str, t.Any]:
         """Return the words that options of a listener may use; every pair of it asks, stage by stage."""
         key = (instance.name, listener.name)
         if key not in self._listener_words:
-            self._listener_words[key] = {**self.paths(instance), **self._words(instance, listener)}
+            identity = self.model.components[instance.component].presents(instance, listener)
+            self._listener_words[key] = {**self.paths(instance, identity), **self._words(instance, listener)}
         return self._listener_words[key]
 
     @cached_property
@@ -267,7 +306,7 @@ class Scene:
         """Return the words that options of a client's pair may use."""
         return {
             **(self.listener_words if self.ours(pair.server) else self._words)(pair.server, pair.listener),
-            **self.paths(pair.client),
+            **self.paths_in(pair, pair.client),
             "instance": pair.client.name,
             "host": pair.client.host,
             "component": pair.client.component,

@@ -15,9 +15,9 @@ import typing as t
 from ._dormant import is_asleep
 from ._entities import Instance, Pair
 from ._evidence import Evidence, Fault, fails, holds
-from ._few import few
 from ._flows import CLOSED
 from ._holding import has_old_material, hides_environment, lacks_environment, lacks_variable, material_fault
+from ._presenting import misread_key, serves_another, waits_to_present
 from ._scene import Scene, option_id, setting
 from ._sessions import presented_by, presented_perhaps, sessions_of
 
@@ -181,7 +181,8 @@ def _presented(scene: Scene, pair: Pair) -> Evidence:
     if waits is not None:
         return waits
     for presenter in presenters:
-        fault = material_fault(scene, presenter, "certificate") or _misread_key(scene, presenter)
+        folder = scene.model.identity_folder(presenter, scene.model.identity_in(pair, presenter))
+        fault = material_fault(scene, presenter, "certificate", folder) or misread_key(scene, presenter, folder)
         if fault:
             return fails("presented", expected, "%s: %s" % (presenter.name, fault), "material")
     for end in scene.our_ends(pair):
@@ -203,47 +204,6 @@ def _not_ours(scene: Scene, instance: Instance, what: str) -> tuple[str, str]:
     """Return what is expected and seen of something that we neither install nor read."""
     expected = "%s has its %s" % (instance.component, what)
     return expected, "it is not ours: that is a matter of %s" % scene.model.owner_of(instance)
-
-
-def waits_to_present(scene: Scene, pair: Pair) -> Refuted:
-    """Return what a presenter of the pair waits for: a signature, or a certificate of others that can be adopted.
-
-    An earlier certificate goes on for its own names meanwhile.
-    """
-    presenters = [(pair.server, pair.dial), *([(pair.client, None)] if pair.mode == "mutual" else [])]
-    for presenter, name in presenters:
-        if not scene.ours(presenter):
-            continue
-        wanted = scene.wanted[presenter.name]
-        expected = "%s holds the planned key and certificate" % presenter.name
-        if wanted.awaits and wanted.lacks_signature(name):
-            return fails("presented", expected, wanted.awaits.seen, "signature", todo=wanted.awaits.todo)
-        fault = _not_adopted(scene, presenter, name) if presenter.name in scene.adopted and scene.looked else ""
-        if fault:
-            return fails("presented", expected, "%s: %s" % (presenter.name, fault), "adopted")
-    return None
-
-
-def _not_adopted(scene: Scene, presenter: Instance, name: str | None) -> str:
-    """Return why the certificate that was there before us cannot be presented as this name; empty if it can."""
-    seen = scene.seen(presenter)
-    path = scene.adopted[presenter.name]["certificate"]
-    if seen.adopted is None:
-        return seen.unreadable.get("adopted") or "nobody looked at %s" % path
-    if not seen.adopted["valid"]:
-        return "the certificate %s is not valid by its host's clock" % path
-    if name and name not in seen.adopted["names"]:
-        return "the certificate %s is for %s, and %s is dialled" % (path, few(seen.adopted["names"]) or "no name", name)
-    return ""
-
-
-def _misread_key(scene: Scene, instance: Instance) -> str:
-    """Return that the process runs as another account than the key belongs to, if it does; root reads every key."""
-    seen = scene.seen(instance)
-    owner, user = (seen.files.get("key.pem") or {}).get("owner"), seen.process.user
-    if owner is None or user is None or user in (owner, "root"):
-        return ""
-    return "its process runs as %s, and its key belongs to %s" % (user, owner)
 
 
 def _permissive(scene: Scene, pair: Pair) -> Evidence:
@@ -516,12 +476,6 @@ def _unfinished(scene: Scene, stage: str, pair: Pair, expected: str) -> Refuted:
 def is_noted(scene: Scene, instance: Instance, stage: str) -> bool:
     """Return whether a step of this stage is noted as under way on an instance."""
     return any(noted.stage == stage for noted in scene.seen(instance).noted)
-
-
-def serves_another(scene: Scene, pair: Pair) -> bool:
-    """Return whether the listener presents another certificate than the one that is installed for it."""
-    wanted, served = scene.wanted.get(pair.server.name), scene.tls(pair).sha256
-    return bool(wanted and wanted.certificate and served and served != wanted.certificate)
 
 
 def _they_hold(instances: t.Sequence[Instance]) -> str:

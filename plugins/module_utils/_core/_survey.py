@@ -12,9 +12,10 @@ from ._dormant import must_be_seen, why_unexercised
 from ._entities import Instance, Model, Pair
 from ._evidence import Evidence, fails
 from ._holding import material_fault
+from ._presenting import waits_to_present
 from ._scene import Scene, setting
 from ._soak import why_not_soaked
-from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of, waits_to_present, wrong_clock
+from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of, wrong_clock
 
 #: The stages of steps, in the order in which they go back.
 BACK: t.Final = ("enforce", "demand", "connect", "permit")

@@ -162,8 +162,8 @@ class Trial:
             return None
         for gate in _ANSWERS_FOR[self.step.stage]:
             evidence = GATES[gate](self._scene, pair)
-            if self.step.stage == "load" and evidence.fault == "pending":
-                return None  # another step of the instance is under way, and comes after this one
+            if self.step.stage == "load" and evidence.fault in ("pending", "setting"):
+                return None  # a load writes nothing: another step of the instance does, and comes after this one
             if not evidence.holds:
                 # who keeps the clear session that it has, and gets no TLS session, has not merely left one over
                 nothing = self._no_session(pair) if evidence.fault == "leftover" else None

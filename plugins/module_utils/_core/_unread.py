@@ -22,12 +22,13 @@ Unread = t.Mapping[str, str]
 def pairs_without_list(model: Model, wishes: Wishes, unread: Unread) -> dict[str, str]:
     """Return the pairs that need one of these lists, each with why it cannot be had.
 
-    One end verifies by it what the other presents, or presents itself what only this list tells to be right.
+    One end verifies by it what the other presents, or presents itself what only this list tells to be right, be it in
+    another pair: an instance gets all of its material or none.
     """
     found = {}
     for pair in model.pairs if unread else ():
-        needed = [wishes.issuer_of(presenter) for presenter in _presenters(pair)]
-        needed += [asked for end in pair.ends if model.managed(end) and (asked := wishes.asks(end))]
+        needed = [wishes.issuer_of(pair, presenter) for presenter in _presenters(pair)]
+        needed += [name for end in pair.ends if model.managed(end) for name in wishes.asked_by(end)]
         why = next((unread[name] for name in needed if name in unread), None)
         if why is not None and not pair.blocked:
             found[pair.id] = why

@@ -15,7 +15,7 @@ from ._limits import Agreement, agree_on_key
 from ._material import WantedAuthority, WantedIdentity, identity_target, is_list_of
 from ._names import NameRefused, dns_name
 from ._requesting import Awaited
-from ._scene import Wanted
+from ._scene import HeldIdentity, Wanted
 from ._terms import agreement
 
 
@@ -46,43 +46,31 @@ class Wishes:
         self._addresses = addresses
         self._serving: dict[str, list[Pair]] = {}
         self._calling: dict[str, list[Pair]] = {}
-        self._identities: dict[tuple[Instance, ...], WantedIdentity] = {}
+        self._presented: dict[str, set[str]] = {}
+        self._presenting: dict[str, list[tuple[Instance, Pair]]] = {}
+        self._identities: dict[str, WantedIdentity] = {}
         for pair in model.pairs:
             if not pair.blocked:
                 self._serving.setdefault(pair.server.name, []).append(pair)
                 self._calling.setdefault(pair.client.name, []).append(pair)
+                self._note_presented(pair)
 
-    def presents(self, instance: Instance) -> bool:
-        """Return whether the instance presents a certificate to anybody."""
-        return instance.name in self._serving or any(
-            pair.mode == "mutual" for pair in self._calling.get(instance.name, ())
-        )
+    def _note_presented(self, pair: Pair) -> None:
+        """Note which identities our ends of a pair present in it."""
+        for end in pair.ends:
+            name = self._model.presented_in(pair, end) if self._model.managed(end) else None
+            if name is not None:
+                self._presented.setdefault(end.name, set()).add(name)
+                self._presenting.setdefault(name, []).append((end, pair))
 
-    def identity_of(self, instance: Instance) -> str:
-        """Return the name of the identity that the instance presents."""
-        named = self._model.components[instance.component].identities
-        usage = "server" if instance.name in self._serving else "client"
-        return named.get(usage) or instance.name
+    def presented_by(self, instance: Instance) -> tuple[str, ...]:
+        """Return the names of the identities that an instance of ours presents to anybody."""
+        return tuple(sorted(self._presented.get(instance.name, ())))
 
-    def _files_of(self, instance: Instance) -> t.Mapping[str, str]:
-        """Return the files of the identity that an instance presents, where it was on the host before us."""
-        spec = self._model.identities.get(self.identity_of(instance))
-        if spec is None or spec.issuer != "installed":
-            return {}
-        named = spec.files
-        return {"fullchain": named["certificate"], **named}
-
-    def adopted(self) -> dict[str, t.Mapping[str, str]]:
-        """Return, by instance, the files of identities that were on the host before us."""
-        if all(spec.issuer != "installed" for spec in self._model.identities.values()):
-            return {}
-        presenting = [each for each in self._model.instances() if self.presents(each)]
-        return {each.name: files for each in presenting if (files := self._files_of(each))}
-
-    def asks(self, instance: Instance) -> str | None:
-        """Return the authority of others that signs what the instance presents; None if none does."""
-        spec = self._model.identities.get(self.identity_of(instance)) if self.presents(instance) else None
-        return spec.authority if spec is not None and spec.issuer == "requested" else None
+    def asked_by(self, instance: Instance) -> list[str]:
+        """Return the authorities of others that sign what the instance presents to anybody."""
+        specs = (self._model.identities.get(name) for name in self.presented_by(instance))
+        return [spec.authority for spec in specs if spec is not None and spec.issuer == "requested"]
 
     def trusted_by(self, instance: Instance) -> tuple[str, ...]:
         """Return the authorities whose certificates the instance has to accept, as far as anybody can read them."""
@@ -90,16 +78,16 @@ class Wishes:
 
     def needed_by(self, instance: Instance) -> tuple[str, ...]:
         """Return the authorities whose certificates the instance has to accept."""
-        presenters = [pair.server for pair in self._calling.get(instance.name, ())]
-        presenters += [pair.client for pair in self._serving.get(instance.name, ()) if pair.mode == "mutual"]
-        return tuple(sorted({self.issuer_of(presenter) for presenter in presenters}))
+        found = {self.issuer_of(pair, pair.server) for pair in self._calling.get(instance.name, ())}
+        mutual = (pair for pair in self._serving.get(instance.name, ()) if pair.mode == "mutual")
+        return tuple(sorted(found | {self.issuer_of(pair, pair.client) for pair in mutual}))
 
-    def issuer_of(self, presenter: Instance) -> str:
+    def issuer_of(self, pair: Pair, presenter: Instance) -> str:
         """Return the authority whose list has what a presenter's certificate leads to."""
         component = self._model.components[presenter.component]
         if component.trust_file:
             return "peer/" + component.name
-        return self._model.authority_of(self.identity_of(presenter))
+        return self._model.authority_of(self._model.identity_in(pair, presenter))
 
     def trust_files(self) -> dict[str, str]:
         """Return the files of the CA lists of others that instances of the model trust, by name."""
@@ -130,22 +118,21 @@ class Wishes:
         return any(name in self.trusted_by(instance) for instance in self._model.instances())
 
     def identities(self, instances: t.Iterable[Instance]) -> tuple[WantedIdentity, ...]:
-        """Return the identities that these instances present, each once.
+        """Return the identities that these instances present and that are not on their hosts yet, each once.
+
+        One that is shared carries the names of all that present it, whichever of them are asked for.
 
         Raises:
             TlsError: the ends of a connection have no key type in common, or nothing names an identity.
         """
-        holders: dict[str, list[Instance]] = {}
-        for instance in instances:
-            if self.presents(instance) and not self._files_of(instance):
-                holders.setdefault(self.identity_of(instance), []).append(instance)
-        return tuple(self._known(name, tuple(sharing)) for name, sharing in sorted(holders.items()))
+        names = {name for instance in instances for name in self.presented_by(instance)}
+        return tuple(self._known(name) for name in sorted(names) if not self._model.adopted(name))
 
-    def _known(self, name: str, holders: tuple[Instance, ...]) -> WantedIdentity:
-        """Return an identity as it has been worked out before, for these holders."""
-        if holders not in self._identities:
-            self._identities[holders] = self._identity(name, holders)
-        return self._identities[holders]
+    def _known(self, name: str) -> WantedIdentity:
+        """Return an identity as it has been worked out before."""
+        if name not in self._identities:
+            self._identities[name] = self._identity(name, self._presenting[name])
+        return self._identities[name]
 
     def agreement(self, pair: Pair) -> Agreement:
         """Return what both ends of the pair can do together."""
@@ -188,32 +175,34 @@ class Wishes:
             covered: by identity, the names that its present certificate is good for.
             lists: by authority, the names of its revocation lists.
         """
-        identity = self.identity_of(instance) if self.presents(instance) else None
-        awaits = (awaited or {}).get(identity) if identity else None
-        covers = frozenset((covered or {}).get(identity or "", ()))
-        files = self._files_of(instance) if identity else {}
-        if files or (awaits and identity not in certificates):
-            identity = None  # its trust goes ahead, or is all that we install
+        identities = {
+            name: HeldIdentity(
+                name=name,
+                folder=self._model.identity_folder(instance, name),
+                certificate=certificates.get(name),
+                awaits=(awaited or {}).get(name),
+                covers=frozenset((covered or {}).get(name, ())),
+            )
+            for name in self.presented_by(instance)
+            if not self._model.adopted(name)
+        }
         reads = "crl" in self.formats_of(instance)
         authorities = self.trusted_by(instance)
         trust = {root for name in authorities for root in roots.get(name, ())}
         return Wanted(
-            identity=identity,
-            certificate=certificates.get(identity) if identity else None,
+            identities=identities,
             authorities=authorities,
             trust=tuple(sorted(trust)) if all(roots.get(name) for name in authorities) else None,
             formats=self.formats_of(instance),
-            due=self._why_due(instance, identity, authorities, due),
+            due=self._why_due(instance, [each.name for each in identities.values() if each.goes_in], authorities, due),
             lists=tuple(sorted(each for name in authorities for each in lists.get(name, ()))) if reads else None,
-            awaits=awaits,
-            covers=covers,
         )
 
     def _why_due(
-        self, instance: Instance, identity: str | None, authorities: t.Sequence[str], due: t.Mapping[str, str]
+        self, instance: Instance, identities: t.Iterable[str], authorities: t.Sequence[str], due: t.Mapping[str, str]
     ) -> str:
-        """Return why what the instance holds is about to be another: its certificate, or a list that it reads."""
-        why = due.get(identity_target(identity), "") if identity else ""
+        """Return why what the instance holds is about to be another: a certificate of its, or a list that it reads."""
+        why = next((due[target] for target in map(identity_target, identities) if target in due), "")
         if why or "crl" not in self.formats_of(instance):
             return why
         return next((due[each] for name in authorities for each in sorted(due) if is_list_of(each, name)), "")
@@ -222,17 +211,17 @@ class Wishes:
         found = self._model.identities.get(name)
         return found or IdentitySpec(name=name, authority=self._model.authority_of(name))
 
-    def _identity(self, name: str, holders: t.Sequence[Instance]) -> WantedIdentity:
+    def _identity(self, name: str, presented: t.Sequence[tuple[Instance, Pair]]) -> WantedIdentity:
+        """Return an identity that is presented by these ends in these pairs."""
         spec = self._spec(name)
         authority = self._model.authorities[spec.authority]
-        pairs = [pair for holder in holders for pair in self._pairs(holder)]
-        names = set(spec.names)
-        usages = set(spec.usages or ())
-        for holder in holders:
-            names |= {pair.dial for pair in self._serving.get(holder.name, ())} or self._own_names(holder)
-            usages |= {"server"} if holder.name in self._serving else set()
-            usages |= {"client"} if any(p.mode == "mutual" for p in self._calling.get(holder.name, ())) else set()
-        agreements = [(pair.id, self.agreement(pair)) for pair in pairs]
+        holders = {end.name: end for end, _pair in presented}
+        serving = {end.name for end, pair in presented if end == pair.server}
+        names = {*spec.names, *(pair.dial for end, pair in presented if end == pair.server)}
+        for holder in holders.values():
+            names |= set() if holder.name in serving else self._own_names(holder)
+        usages = {*(spec.usages or ()), *("server" if end == pair.server else "client" for end, pair in presented)}
+        agreements = [(pair.id, self.agreement(pair)) for _end, pair in presented]
         return WantedIdentity(
             name=name,
             authority=spec.authority,
@@ -241,17 +230,11 @@ class Wishes:
             key_type=agree_on_key(agreements),
             days=authority.leaf_days,
             days_reason=authority.days_reason,
-            formats=tuple({form for holder in holders for form in self.formats_of(holder)}),
+            formats=tuple({form for holder in holders.values() for form in self.formats_of(holder)}),
             common_name=any(agreement.common_name for _unused, agreement in agreements),
             key_at=spec.key_at,
             issuer=spec.issuer,
         )
-
-    def _pairs(self, holder: Instance) -> list[Pair]:
-        """Return the pairs in which the instance presents its identity."""
-        return self._serving.get(holder.name, []) + [
-            pair for pair in self._calling.get(holder.name, ()) if pair.mode == "mutual"
-        ]
 
     def _own_names(self, holder: Instance) -> set[str]:
         """Return what a client that nobody dials is called by: its host's addresses, and its name where it is one."""

@@ -5,8 +5,8 @@
 
 ::
 
-    pending-key/{key.pem, or keystore.p12 and keystore.password}    0400, the account's
-    pending-key/key.json                                            whose it is, its public half's digest, its request
+    pending-key-<identity>/{key.pem, or keystore.p12 and keystore.password}    0400, the account's
+    pending-key-<identity>/key.json                 whose it is, its public half's digest, its request
 
 The folder is made whole under another name and taken by one rename. A generation gets a copy of the key, and only then
 the folder goes: killed at any moment, the next run finds the key here or in a generation.
@@ -24,6 +24,7 @@ import typing as t
 
 from .._core._birth import BirthRefused, PendingKey, Terms, WantedKey, keeps_its_key, plan_birth
 from .._core._change import Change
+from .._core._generation import file_in, identities_in
 from ._der import key_of_request
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_new
 from ._installed import linked, manifest_of, read_json
@@ -44,7 +45,7 @@ from ._keygen import (
 )
 from ._reading import FilesError, Owner, read_regular, refusal
 
-PENDING_KEY: t.Final = "pending-key"
+PENDING_KEY: t.Final = "pending-key-"
 RECORD: t.Final = "key.json"
 _KNOWN: t.Final = ("identity", "key_type", "spki_sha256", "request")
 _NEW: t.Final = ".pending-key.connsec-new"
@@ -54,9 +55,14 @@ _ANSWERING: t.Final = ".keystore.connsec-new"
 # What there is
 
 
-def pending_key(base: str) -> PendingKey | None:
-    """Return the key that waits in an instance's folder for its certificate; None if none does."""
-    folder = os.path.join(base, PENDING_KEY)
+def _waiting(base: str, identity: str) -> str:
+    """Return where the key of an identity waits for its certificate."""
+    return os.path.join(base, PENDING_KEY + identity)
+
+
+def pending_key(base: str, identity: str) -> PendingKey | None:
+    """Return the key of an identity that waits in an instance's folder for its certificate; None if none does."""
+    folder = _waiting(base, identity)
     if not os.path.lexists(folder):
         return None
     try:
@@ -64,31 +70,37 @@ def pending_key(base: str) -> PendingKey | None:
         spoilt = _spoilt(folder, record.get("files") or {KEY: ""})
     except FilesError as error:
         record, spoilt = {}, str(error)
-    identity, key_type, spki, request = (str(record.get(name) or "") for name in _KNOWN)
-    return PendingKey(identity, key_type, spki, request, spoilt, Terms.of(record.get("terms") or {}))
+    whose, key_type, spki, request = (str(record.get(name) or "") for name in _KNOWN)
+    return PendingKey(whose, key_type, spki, request, spoilt, Terms.of(record.get("terms") or {}))
 
 
 def held_keys(base: str) -> list[str]:
     """Return the digests of the public halves of all keys of an instance that were born here and are still there."""
-    waiting = pending_key(base)
-    found = {waiting.spki_sha256} if waiting is not None and not waiting.spoilt else set()
+    try:
+        names = [name[len(PENDING_KEY) :] for name in os.listdir(base) if name.startswith(PENDING_KEY)]
+    except OSError:
+        names = []
+    waiting = (pending_key(base, name) for name in names)
+    found = {each.spki_sha256 for each in waiting if each is not None and not each.spoilt}
     return sorted(found | {digest for digest, _folder in _kept(base)})
 
 
 def _kept(base: str) -> t.Iterator[tuple[str, str]]:
-    """Yield (digest, folder) of each generation that has its own key, the newest first."""
+    """Yield (digest, folder) of each identity of a generation whose key was born here, the newest generation first."""
     try:
         numbers = sorted(os.listdir(os.path.join(base, "generations")), reverse=True)
     except OSError:
         return
     for number in numbers:
         manifest = manifest_of(base, number) or {}
-        digest = (manifest.get("inputs") or {}).get("key")
-        folder = os.path.join(base, "generations", number)
-        files = {name: row for name, row in (manifest.get("files") or {}).items() if name in (KEY, KEYSTORE)}
-        only = {KEY: files[KEY]} if KEY in files else files
-        if digest and only and not _spoilt(folder, {name: str(row["sha256"]) for name, row in only.items()}):
-            yield str(digest), folder
+        files = manifest.get("files") or {}
+        for place, row in sorted(identities_in(manifest.get("inputs") or {}).items()):
+            folder = os.path.join(base, "generations", number, place)
+            # a keystore counts where there is nothing else, for it is made anew of the key
+            there = [name for name in (KEY, KEYSTORE) if file_in(place, name) in files][:1]
+            only = {name: str(files[file_in(place, name)]["sha256"]) for name in there}
+            if row.get("key") and only and not _spoilt(folder, only):
+                yield str(row["key"]), folder
 
 
 def _spoilt(folder: str, files: t.Mapping[str, str]) -> str:
@@ -109,7 +121,7 @@ def _spoilt(folder: str, files: t.Mapping[str, str]) -> str:
 
 
 class Birth:
-    """The key of one instance, to be made where it is to be used."""
+    """The key of one identity of an instance, to be made where it is to be used."""
 
     def __init__(self, directory: str, asked: t.Mapping[str, t.Any]) -> None:
         """Take in what is asked for.
@@ -123,21 +135,24 @@ class Birth:
             BirthRefused: there is no such key type, or nobody can sign what is asked for.
             NameRefused: it asks for something that is no name.
             FilesError: the account is not there.
+            NameRefused: the identity's name cannot become a folder.
         """
+        from .._core._names import identity_name  # a look needs none of it
+
+        identity = identity_name(str(asked["identity"]), "identity")
         certified = str(asked.get("certified") or "")
-        whose = str(asked["name"]), str(asked["identity"]), str(asked["key_type"])
-        self._wanted = WantedKey(*whose, certified, Terms.of(asked))
+        self._wanted = WantedKey(str(asked["name"]), identity, str(asked["key_type"]), certified, Terms.of(asked))
         self._keystore_only = bool(asked.get("keystore_only"))
         self._owner: Owner = owner_of_account(asked.get("account"))
         self.base = os.path.join(directory, str(asked["folder"]))
 
     def plan(self) -> Change | None:
         """Return why a key has to be born, or asked for anew; None if one waits for its certificate already."""
-        return plan_birth(self._wanted, pending=pending_key(self.base))
+        return plan_birth(self._wanted, pending=self.request())
 
     def request(self) -> PendingKey | None:
         """Return the key that waits, with its request."""
-        return pending_key(self.base)
+        return pending_key(self.base, self._wanted.identity)
 
     def make(self) -> None:
         """Make key and request, or a new request for the key that waits, and take them by one rename.
@@ -160,7 +175,7 @@ class Birth:
         """Make the key, with the program that this host has, unless one waits that stays; and return its request."""
         wanted = self._wanted
         openssl, keytool = program("openssl"), program("keytool")
-        stays = self._copied(folder) if keeps_its_key(wanted, pending=pending_key(self.base)) else ()
+        stays = self._copied(folder) if keeps_its_key(wanted, pending=self.request()) else ()
         if openssl and KEYSTORE not in stays:
             key = os.path.join(folder, KEY)
             if not stays:
@@ -181,7 +196,7 @@ class Birth:
         """Copy the files of the key that waits, and return their names; the rename takes them all at once."""
         names = []
         for name in (KEY, KEYSTORE, PASSWORD):
-            found = read_regular(os.path.join(self.base, PENDING_KEY, name))
+            found = read_regular(os.path.join(_waiting(self.base, self._wanted.identity), name))
             if found is not None:
                 write_new(os.path.join(folder, name), found.data, mode=0o400)
                 names.append(name)
@@ -221,7 +236,7 @@ class Birth:
         return hashlib.sha256(found.data).hexdigest() if found else ""
 
     def _take(self, new: str) -> None:
-        waiting = os.path.join(self.base, PENDING_KEY)
+        waiting = _waiting(self.base, self._wanted.identity)
         sync_folder(new)
         shutil.rmtree(waiting, ignore_errors=True)
         try:
@@ -234,46 +249,47 @@ class Birth:
 # Use
 
 
-def own_files(base: str, asked: t.Mapping[str, t.Any], files: t.Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the secret files of a generation whose key was born here: the key, and a keystore where one is read.
+def own_files(base: str, place: str, asked: t.Mapping[str, t.Any], certificates: bytes) -> dict[str, bytes]:
+    """Return the secret files of an identity whose key was born here: the key, and a keystore where one is read.
 
     Args:
         base: the instance's folder.
+        place: the identity's folder in a generation.
         asked: ``spki_sha256`` of the key, ``identity``, and whether a ``keystore`` is read.
-        files: the generation's public files.
+        certificates: its certificate and those above it, as PEM.
 
     Raises:
         TlsError: the key is not there any more, or a keystore cannot be made of it.
     """
-    digest = str(asked["spki_sha256"])
-    folder = _folder_of_key(base, digest)
+    folder = _folder_of_key(base, asked)
     if folder is None:
         raise FilesError(
             "the key of %s is not on this host any more; run again: a new one is born and gets a certificate"
             % asked["identity"]
         )
-    password = password_of(folder) or _current_password(base) or new_password()
+    password = password_of(folder) or _current_password(base, place) or new_password()
     secret = {PASSWORD: password.encode()} if asked.get("keystore") else {}
     key = read_regular(os.path.join(folder, KEY))
     if key is None:
-        return {**secret, KEYSTORE: _answered(base, folder, asked, files["fullchain.pem"])}
+        return {**secret, KEYSTORE: _answered(base, folder, asked, certificates)}
     if asked.get("keystore"):
         openssl = _needed("openssl", asked)
         path, alias = os.path.join(folder, KEY), str(asked["identity"])
-        secret[KEYSTORE] = make_keystore(openssl, path, files["fullchain.pem"], alias=alias, password=password)
+        secret[KEYSTORE] = make_keystore(openssl, path, certificates, alias=alias, password=password)
     return {KEY: key.data, **secret}
 
 
-def _folder_of_key(base: str, digest: str) -> str | None:
-    waiting = pending_key(base)
+def _folder_of_key(base: str, asked: t.Mapping[str, t.Any]) -> str | None:
+    identity, digest = str(asked["identity"]), str(asked["spki_sha256"])
+    waiting = pending_key(base, identity)
     if waiting is not None and not waiting.spoilt and waiting.spki_sha256 == digest:
-        return os.path.join(base, PENDING_KEY)
+        return _waiting(base, identity)
     return next((folder for found, folder in _kept(base) if found == digest), None)
 
 
-def _current_password(base: str) -> str | None:
+def _current_password(base: str, place: str) -> str | None:
     """Return the password that programs know already: it stays the same from one generation to the next."""
-    return password_of(os.path.join(base, "generations", linked(base, "current") or ""))
+    return password_of(os.path.join(base, "generations", linked(base, "current") or "", place))
 
 
 def _answered(base: str, folder: str, asked: t.Mapping[str, t.Any], certificates: bytes) -> bytes:
@@ -298,10 +314,11 @@ def _needed(name: str, asked: t.Mapping[str, t.Any]) -> str:
     return found
 
 
-def forget_pending(base: str, digest: str) -> None:
+def forget_pending(base: str, asked: t.Mapping[str, t.Any]) -> None:
     """Let the key that waited go, once a generation has it."""
-    waiting = pending_key(base)
-    if waiting is not None and waiting.spki_sha256 == digest:
+    identity = str(asked["identity"])
+    waiting = pending_key(base, identity)
+    if waiting is not None and waiting.spki_sha256 == str(asked["spki_sha256"]):
         with contextlib.suppress(OSError):
-            shutil.rmtree(os.path.join(base, PENDING_KEY))
+            shutil.rmtree(_waiting(base, identity))
             sync_folder(base)

@@ -16,9 +16,9 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core._change import Change
-from .._core._generation import Due, plan_generation, why_useless
+from .._core._generation import MANIFEST, Due, file_in, identities_in, plan_generation, why_useless
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_durable, write_new
-from ._installed import LOADED, MANIFEST, Json, drift, linked, manifest_of, read_json
+from ._installed import LOADED, Json, drift, linked, manifest_of, read_json
 from ._reading import FilesError, Owner, account_of, refusal
 
 #: How many of the latest generations stay; those that ``current`` and ``previous`` name, and the one that the process
@@ -29,6 +29,10 @@ PUBLIC_MODE: t.Final = 0o444
 _LINK: t.Final = ".link.connsec-new"
 _NAME: t.Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 _NUMBER: t.Final = re.compile(r"[0-9]{6,}")
+
+
+if t.TYPE_CHECKING:
+    from ._carried import Carried
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,8 +57,8 @@ class Material:
 
         Args:
             directory: the host's folder of ours.
-            asked: ``name``, ``folder``, ``account``, ``inputs`` and ``identity``, ``born`` where the key was born on
-                this host, and to go back ``trusted``, ``roots`` and ``revoked``.
+            asked: ``name``, ``folder``, ``account``, ``inputs`` and ``public``, ``born`` of identities whose key was
+                born on this host, and to go back ``trusted``, ``roots`` and ``revoked``.
 
         Raises:
             FilesError: the folder cannot be the name of one, or the account is not there.
@@ -142,7 +146,8 @@ class Material:
             write_durable(os.path.join(folder, MANIFEST), _text(manifest), mode=PUBLIC_MODE)
         for name, row in sorted(rows.items()):
             self._repair_one(os.path.join(folder, name), int(row["mode"], 8))
-        sync_folder(folder)
+        for each in {os.path.dirname(os.path.join(folder, name)) for name in rows}:
+            sync_folder(each)
 
     def _repair_one(self, path: str, mode: int) -> None:
         try:
@@ -159,48 +164,65 @@ class Material:
         for folder in (self._base, os.path.join(self._base, "generations")):
             make_own(folder)
         self._sweep()
+        carried = self._carried()
         files = [*files, *self._own_files(files)]
+        files += [File(name, data, secret=secret) for name, (data, secret) in carried.files.items()]
         number = self._next()
         folder = os.path.join(self._base, "generations", number)
         try:
-            self._write(folder, number, files)
+            self._write(folder, number, files, carried)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self._take(number)
-        if self._asked.get("born"):
+        for born in self._born.values():
             from ._births import forget_pending
 
-            forget_pending(self._base, str(self._asked["born"]["spki_sha256"]))
+            forget_pending(self._base, born)
+
+    @property
+    def _born(self) -> t.Mapping[str, Json]:
+        """What is said of the identities whose key was born on this host, by folder."""
+        found: t.Mapping[str, Json] = self._asked.get("born") or {}
+        return found
 
     def _own_files(self, files: t.Sequence[File]) -> list[File]:
-        """Return the secret files that this host makes itself, where the key was born on it."""
-        if not self._asked.get("born"):
-            return []
-        from ._births import own_files
+        """Return the secret files that this host makes itself, of identities whose key was born on it."""
+        data = {file.name: file.data for file in files}
+        found = []
+        for place, born in sorted(self._born.items()):
+            from ._births import own_files
 
-        made = own_files(self._base, self._asked["born"], {file.name: file.data for file in files})
-        return [File(name, data, secret=True) for name, data in sorted(made.items())]
+            made = own_files(self._base, place, born, data[file_in(place, "fullchain.pem")])
+            found += [File(file_in(place, name), content, secret=True) for name, content in sorted(made.items())]
+        return found
 
-    def _write(self, folder: str, number: str, files: t.Sequence[File]) -> None:
+    def _carried(self) -> Carried:
+        """Return the identities that are not asked for any more, and that something may still name."""
+        from ._carried import carried
+
+        asked = identities_in(self._asked.get("inputs") or {})
+        return carried(self._base, asked, now=time.time())
+
+    def _write(self, folder: str, number: str, files: t.Sequence[File], carried: Carried) -> None:
         """Write a generation; its manifest comes last, and without one it does not count."""
-        make_directory(folder)
+        for each in [folder, *sorted({self._folder_in(folder, file) for file in files} - {folder})]:
+            make_directory(each)
         rows = {}
         for file in files:
-            if not _NAME.fullmatch(file.name) or file.name == MANIFEST:
-                raise FilesError("%s: %r cannot be the name of a file of a generation" % (self.name, file.name))
             write_new(os.path.join(folder, file.name), file.data, mode=file.mode, owner=self._owner)
             rows[file.name] = {
                 "sha256": hashlib.sha256(file.data).hexdigest(),
                 "mode": "%04o" % file.mode,
                 "owner": account_of(self._owner.uid),
             }
+        inputs: Json = self._asked["inputs"]
         manifest = {
             "version": 1,
             "instance": self.name,
             "generation": number,
-            "inputs": self._asked["inputs"],
-            "identity": self._asked.get("identity"),
+            "inputs": {**inputs, "identities": {**carried.inputs, **identities_in(inputs)}},
+            "identities": {**carried.public, **(self._asked.get("public") or {})},
             "files": rows,
             "installed_at": round(time.time(), 3),
         }
@@ -209,6 +231,17 @@ class Material:
         write_new(os.path.join(folder, MANIFEST), _text(manifest), mode=PUBLIC_MODE)
         sync_folder(folder)
         sync_folder(os.path.dirname(folder))
+
+    def _folder_in(self, generation: str, file: File) -> str:
+        """Return the folder that a file of a generation lies in: its own, or one of an identity's name.
+
+        Raises:
+            FilesError: it would lie elsewhere.
+        """
+        folder, slash, name = file.name.rpartition("/")
+        if not (_NAME.fullmatch(name) and name != MANIFEST and (_NAME.fullmatch(folder) or not slash)):
+            raise FilesError("%s: %r cannot be the name of a file of a generation" % (self.name, file.name))
+        return os.path.join(generation, folder) if slash else generation
 
     def _take(self, number: str) -> None:
         """Take a generation. ``previous`` comes first, so that it is never later than ``current``."""

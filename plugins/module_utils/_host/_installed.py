@@ -6,6 +6,7 @@
 One folder an instance, fixed names (``docs/hosts.md``)::
 
     generations/000007/{certificate,chain,fullchain,key,trust}.pem ... manifest.json
+    generations/000007/outer/{certificate,chain,fullchain,key}.pem ...      of an identity beside the default one
     current -> generations/000007        previous -> generations/000006
     pending.json                         the steps that are under way, or whose reload is due
     loaded.json                          the generation that the process was last seen to load
@@ -21,10 +22,9 @@ import re
 import stat
 import typing as t
 
-from .._core._generation import Drift
+from .._core._generation import MANIFEST, Drift
 from ._reading import FilesError, account_of, read_regular, refusal
 
-MANIFEST: t.Final = "manifest.json"
 PENDING: t.Final = "pending.json"
 LOADED: t.Final = "loaded.json"
 _GENERATION: t.Final = re.compile(r"generations/(\d{6,})\Z")
@@ -147,7 +147,9 @@ def drift(base: str, generation: str, manifest: Json | None, *, account: str | N
 
 
 def _difference(folder: str, name: str, wanted: Json) -> Drift | None:
-    path = os.path.join(folder, name)
+    path, beside = os.path.join(folder, name), name.rpartition("/")[0]
+    if beside and os.path.islink(os.path.join(folder, beside)):
+        return Drift(name, "%s lies behind a link" % name)
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

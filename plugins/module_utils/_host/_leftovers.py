@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._core._generation import identities_in
 from ._installed import LOADED, PENDING, Json, linked, manifest_of, read_json
 from ._process import runs, started_at
 from ._reading import FilesError, read_regular
@@ -49,18 +50,27 @@ def manifest_in(base: str) -> Json | None:
 
 def _row(directory: str, name: str, manifest: Json) -> Json:
     base = os.path.join(directory, name)
-    identity, inputs = manifest.get("identity") or {}, manifest.get("inputs") or {}
+    inputs = manifest.get("inputs") or {}
     return {
         "instance": manifest["instance"],
         "generation": manifest.get("generation"),
-        "serial": identity.get("serial"),
-        "not_after": identity.get("not_after"),
-        "issuer": next(iter(inputs.get("chain") or ()), None),
-        "root": inputs.get("root"),
+        "identities": [
+            _identity(public, identities_in(inputs).get(place, {}))
+            for place, public in sorted((manifest.get("identities") or {}).items())
+        ],
         "trust": inputs.get("trust") or [],
         "environment": bool(manifest.get("environment")),
         "steps": names_in(os.path.join(base, "steps")),
         "used": used_by(directory, name),
+    }
+
+
+def _identity(public: Json, inputs: t.Mapping[str, t.Any]) -> Json:
+    """Return an identity that lies there: of its issuer and root, the fingerprints."""
+    return {
+        **{name: public.get(name) for name in ("name", "serial", "not_after")},
+        "issuer": next(iter(inputs.get("chain") or ()), None),
+        "root": inputs.get("root"),
     }
 
 
@@ -86,7 +96,7 @@ def used_by(directory: str, name: str) -> list[str]:
         return [str(error)]
     found = ["process %d was given it and still runs" % pid for pid in _still_running(loaded)]
     found += ["process %d names it" % pid for pid in _naming(base + "/")]
-    return found + ["%s names it" % path for path in _configurations(base)]
+    return found + ["%s names it" % path for path in configurations(base, base + "/")]
 
 
 def _still_running(loaded: Json) -> list[int]:
@@ -127,15 +137,15 @@ def _ancestors() -> set[int]:
     return found
 
 
-def _configurations(base: str) -> list[str]:
-    """Return the files that steps of ours have edited and that still name the folder."""
+def configurations(base: str, words: str) -> list[str]:
+    """Return the files that steps of ours have edited for an instance and that have these words in them."""
     paths: set[str] = set()
     for name in names_in(os.path.join(base, "steps")):
         try:
             paths |= set((read_json(os.path.join(base, "steps", name, "before.json")) or {}).get("files") or {})
         except FilesError:
             continue
-    return [path for path in sorted(paths) if _mentions(path, base + "/")]
+    return [path for path in sorted(paths) if _mentions(path, words)]
 
 
 def _mentions(path: str, words: str) -> bool:

@@ -8,6 +8,7 @@ What cannot be seen is named in ``unreadable`` and never guessed.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -62,7 +63,7 @@ class Sight:
             reads=reads,
             process=self._process(),
             environment=self._try("environment", self._environment),
-            adopted=self._try("adopted", self._adopted),
+            adopted=self._adopted(),
             sessions=self._try("sessions", self.sessions),
             sockets=[row.to_json() for row in self.sockets(addresses)] if self.asked.get("sockets") else [],
             udp=self._try("udp", self._udp),
@@ -163,12 +164,15 @@ class Sight:
             found["keys"] = held_keys(os.path.join(self.directory, folder))
         return found
 
-    def _adopted(self) -> Json | None:
+    def _adopted(self) -> Json:
+        """Return what the certificates say that were there before us, by identity."""
         if not self.asked.get("adopted"):
-            return None
+            return {}
         from ._adopted import adopted
 
-        return adopted(self.asked["adopted"])
+        rows = sorted(self.asked["adopted"].items())
+        found = {name: self._try("adopted " + name, functools.partial(adopted, files)) for name, files in rows}
+        return {name: row for name, row in found.items() if row is not None}
 
     def _refusals(self) -> Json:
         from ._way_back import refusals

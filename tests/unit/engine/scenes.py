@@ -12,6 +12,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._kind import par
 from ansible_collections.connsec.tls.plugins.module_utils._core._model import Document, Pair, parse_model
 from ansible_collections.connsec.tls.plugins.module_utils._core._observed import SeenInstance, SeenProbe, Session
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import (
+    HeldIdentity,
     Scene,
     Wanted,
     clear_probe,
@@ -98,12 +99,15 @@ def scene_of(
         )
         for name, end in instances.items()
     }
-    servers = {pair.server.name for pair in parsed.pairs}
-    mutual = {pair.client.name for pair in parsed.pairs if pair.mode == "mutual"}
+    held: dict[str, dict[str, HeldIdentity]] = {}
+    for each, end in ((pair, end) for pair in parsed.pairs for end in pair.ends):
+        presented = parsed.presented_in(each, end)
+        if presented is not None:
+            folder = parsed.identity_folder(end, presented)
+            held.setdefault(end.name, {})[presented] = HeldIdentity(presented, folder, "sha-" + presented)
     wanted = {
         name: Wanted(
-            identity=name if name in servers | mutual else None,
-            certificate="sha-" + name if name in servers | mutual else None,
+            identities=held.get(name, {}),
             authorities=("connsec",),
             trust=("root",),
             formats=("pem",),
@@ -149,7 +153,8 @@ def with_material(scene: Scene, *names: str) -> Scene:
     """Return the scene after material was installed on these instances, or on all."""
     for name in names or tuple(scene.instances):
         wanted = scene.wanted[name]
-        inputs = {"certificate": wanted.certificate, "trust": list(wanted.trust or ()), "formats": ["pem"]}
+        identities = {folder: {"certificate": each.certificate} for folder, each in wanted.placed.items()}
+        inputs = {"identities": identities, "trust": list(wanted.trust or ()), "formats": ["pem"]}
         scene = showing(scene, name, generation="000001", inputs=inputs, installed_at=100.0)
     return scene
 
@@ -182,9 +187,10 @@ def with_probe(scene: Scene, pair: Pair, *, tls: SeenProbe | None = None, clear:
 
 
 def answers(pair: Pair, **more: t.Any) -> SeenProbe:
-    """Return the answer of a listener that does everything right."""
+    """Return the answer of a listener that does everything right, and presents its instance's own identity."""
+    sha256 = "sha-" + pair.server.name
     security = "mutual" if pair.mode == "mutual" else "verified"
-    good = SeenProbe("tls", verified=True, security=security, protocol="TLSv1.3", sha256="sha-" + pair.server.name)
+    good = SeenProbe("tls", verified=True, security=security, protocol="TLSv1.3", sha256=sha256)
     return dataclasses.replace(good, **more)
 
 
@@ -196,14 +202,15 @@ def at_stage(scene: Scene, stage: str, *pairs: Pair) -> Scene:
         scene = with_material(scene)
     for pair in pairs or scene.model.pairs:
         scene = with_options(scene, "verify", pair, loaded=False)
+        presented = "sha-" + scene.model.identity_in(pair, pair.server)
         if reached >= 3:
             scene = with_options(scene, "permit", pair)
-            scene = with_probe(scene, pair, tls=answers(pair))
+            scene = with_probe(scene, pair, tls=answers(pair, sha256=presented))
         if reached >= 4:
             scene = with_options(scene, "connect", pair)
         if reached >= 5 and pair.mode == "mutual":
             scene = with_options(scene, "demand", pair)
-            scene = with_probe(scene, pair, tls=answers(pair, demanded=True, foreign="refused"))
+            scene = with_probe(scene, pair, tls=answers(pair, sha256=presented, demanded=True, foreign="refused"))
         if reached >= 6:
             scene = with_options(scene, "enforce", pair)
             refused = dataclasses.replace(scene.tls(pair), old_protocols={"TLSv1.1": "refused"})

@@ -69,7 +69,7 @@ def test_keytool_does_where_nobody_needs_the_key_outside_of_a_keystore(
     name: str, formats: tuple[str, ...], key_option: bool, only: bool
 ) -> None:
     scene = with_formats(at_home(name), name, *formats, key_option=key_option)
-    assert reads_keystore_only(scene, Instance.parse(name)) is only
+    assert reads_keystore_only(scene, Instance.parse(name), name) is only
 
 
 # Who is asked
@@ -108,7 +108,7 @@ def test_a_host_is_asked_for_a_key_before_somebody_signs_it(
 # What hosts answered
 
 
-def standing_of(scene: Scene, births: t.Mapping[str, t.Sequence[str]]) -> _rounds.Standing:
+def standing_of(scene: Scene, births: t.Mapping[str, t.Mapping[str, str]]) -> _rounds.Standing:
     """Return a run that has asked for keys."""
 
     class Seeing:
@@ -122,14 +122,14 @@ def standing_of(scene: Scene, births: t.Mapping[str, t.Sequence[str]]) -> _round
 
 
 def answer(name: str, **more: t.Any) -> dict[str, t.Any]:
-    row = {"identity": name, "request": "pem", "spki_sha256": "new", "held": ["new", "old"]}
+    row = {"request": "pem", "spki_sha256": "new", "held": ["new", "old"]}
     return {"token": BIRTH, "keys": {name: row}, "failures": {}, **more}
 
 
 def test_what_a_host_asks_for_goes_to_the_store_and_its_new_key_is_known() -> None:
     scene = at_home(SERVER)
     variables = {"hostvars": {"db1": {"tls_born": answer(SERVER)}}}
-    after, asked = _rounds.born(standing_of(scene, {"db1": [SERVER]}), variables)
+    after, asked = _rounds.born(standing_of(scene, {"db1": {SERVER: SERVER}}), variables)
     assert asked == {SERVER: {"request": "pem", "spki_sha256": "new", "held": ["new", "old"]}}
     assert after.seen["instances"][SERVER] == {"generation": "000001", "keys": ["new", "old"]}
     assert not after.progress.notes
@@ -151,7 +151,7 @@ def test_what_a_host_asks_for_goes_to_the_store_and_its_new_key_is_known() -> No
 def test_a_host_that_gave_no_key_keeps_back_its_own_pairs_alone(result: dict[str, t.Any], says: str) -> None:
     scene = at_home(SERVER, OTHER)
     variables = {"hostvars": {"db1": {"tls_born": result}, "cfg1": {"tls_born": answer(OTHER)}}}
-    after, asked = _rounds.born(standing_of(scene, {"db1": [SERVER], "cfg1": [OTHER]}), variables)
+    after, asked = _rounds.born(standing_of(scene, {"db1": {SERVER: SERVER}, "cfg1": {OTHER: OTHER}}), variables)
     assert set(asked) == {OTHER}
     assert {name.partition("->")[2] for name in after.progress.notes} == {"store.sql@db1"}
     (seen,) = {hold.evidence.seen for hold in after.progress.notes.values()}

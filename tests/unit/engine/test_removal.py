@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._removal import plan_removals
 from ansible_collections.connsec.tls.plugins.plugin_utils._fleet import ends_of
@@ -14,10 +16,7 @@ from .scenes import DECIDED, MODEL, scene_of
 ROW = {
     "instance": "old@app1",
     "generation": "000002",
-    "serial": "0a",
-    "not_after": 100,
-    "issuer": "i1",
-    "root": "r1",
+    "identities": [{"name": "old@app1", "serial": "0a", "not_after": 100, "issuer": "i1", "root": "r1"}],
     "trust": ["r1"],
     "environment": False,
     "steps": [],
@@ -36,7 +35,7 @@ LEAVE = [
     ({}, "old", None, ("old@app1", "old is not in the model", "")),
     ({"instance": "desk@app1"}, "desk", None, ("desk@app1", "desk is not on app1 any more", "")),
     ({"instance": "idle@app1"}, "idle", IDLE, ("idle@app1", "no connection of the model names it", "")),
-    ({"root": None}, "old", None, ("old@app1", "old is not in the model", "")),
+    ({"identities": []}, "old", None, ("old@app1", "old is not in the model", "")),
     ({"half": True, "instance": None}, ".gone-old", None, ("old@app1", "an earlier removal was cut off", "")),
     ({"used": ["process 7 names it"]}, "old", None, ("old@app1", "old is not in the model", "process 7 names it")),
 ]
@@ -49,7 +48,7 @@ def test_what_the_model_does_not_name_leaves_its_host(row, folder, model, leaves
 
 STAY = [
     ({"instance": "router@app1"}, "router"),  # the model names it
-    ({"root": "r9", "trust": ["r9"]}, "old"),  # another store issued it
+    ({"identities": [{**ROW["identities"][0], "root": "r9"}], "trust": ["r9"]}, "old"),  # another store issued it
     ({"instance": "old@app9"}, "old"),  # a copy of another host's
     ({"instance": "other@app1"}, "old"),  # a copy of another folder
 ]
@@ -74,6 +73,17 @@ def test_the_plan_says_what_goes_away():
     row = {**ROW, "environment": True, "steps": ["permit-a", "enforce-a"]}
     (found,) = plan_removals(scene_of().model, {"app1": {"old": row}}, roots={"r1"})
     assert found.parts == ("material", "environment", "what 2 steps kept")
+
+
+def test_a_certificate_that_others_still_present_stays_good():
+    shared = {**ROW["identities"][0], "name": "shared", "serial": "0b"}
+    model = copy.deepcopy(MODEL)
+    model["identities"] = {"shared": {}}
+    model["components"]["store"]["identities"] = ["shared"]
+    row = {**ROW, "identities": [*ROW["identities"], shared]}
+    for given, serials in ((None, ["0a", "0b"]), (model, ["0a"])):
+        (found,) = plan_removals(scene_of(given).model, {"app1": {"old": row}}, roots={"r1"})
+        assert [each.serial for each in found.certificates] == serials
 
 
 def test_the_ends_of_a_pair_are_read_from_its_name():

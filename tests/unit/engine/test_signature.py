@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._entities import IdentitySpec
 from ansible_collections.connsec.tls.plugins.module_utils._core._look import LookPlan
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 from ansible_collections.connsec.tls.plugins.module_utils._core._requesting import Awaited
@@ -20,8 +21,13 @@ TO_CFG1 = {"router@app1->confserv.default@cfg1", "desk@app2->confserv.default@cf
 
 def awaiting(scene, name="confserv@cfg1", **more):
     """Return the scene while this instance's identity waits, with nothing to present unless more is said."""
-    blank = {"identity": None, "certificate": None}
-    wanted = dataclasses.replace(scene.wanted[name], awaits=AWAITED, **{**blank, **more})
+    held = dataclasses.replace(scene.wanted[name].identities[name], awaits=AWAITED, **{"certificate": None, **more})
+    return wanting(scene, name, {name: held})
+
+
+def wanting(scene, name, identities):
+    """Return the scene in which an instance has to hold these identities."""
+    wanted = dataclasses.replace(scene.wanted[name], identities=identities)
     return dataclasses.replace(scene, wanted={**scene.wanted, name: wanted})
 
 
@@ -59,8 +65,7 @@ def test_a_client_that_has_to_present_a_certificate_waits_with_its_mutual_pairs_
 @pytest.mark.parametrize(("covers", "status"), [("10.0.0.1", "done"), ("other.example.net", "waiting")])
 def test_an_earlier_certificate_goes_on_for_the_names_that_it_has(covers, status):
     scene = at_stage(scene_of(), "enforced")
-    own = scene.wanted["confserv@cfg1"]
-    scene = awaiting(scene, identity=own.identity, certificate=own.certificate, covers=frozenset([covers]))
+    scene = awaiting(scene, certificate="sha-confserv@cfg1", covers=frozenset([covers]))
     found = views(scene)
     assert {found[name].status for name in TO_CFG1} == {status}
 
@@ -71,10 +76,10 @@ ADOPTED = {"names": ["10.0.0.1"], "valid": True, "issuer": "corporate", "serial"
 
 def adopting(scene, seen, **more):
     """Return the scene in which confserv@cfg1 has its certificate from before us; ``seen`` is what its host shows."""
-    scene = dataclasses.replace(scene, adopted={"confserv@cfg1": FILES})
-    wanted = dataclasses.replace(scene.wanted["confserv@cfg1"], identity=None, certificate=None)
-    scene = with_material(dataclasses.replace(scene, wanted={**scene.wanted, "confserv@cfg1": wanted}))
-    return showing(scene, "confserv@cfg1", adopted=seen, **more)
+    name = "confserv@cfg1"
+    spec = IdentitySpec(name, issuer="installed", authority="corporate", files=FILES)
+    scene = dataclasses.replace(scene, model=dataclasses.replace(scene.model, identities={name: spec}))
+    return showing(with_material(wanting(scene, name, {})), name, adopted={name: seen} if seen else {}, **more)
 
 
 def test_options_name_the_files_that_were_there_before():
@@ -84,7 +89,7 @@ def test_options_name_the_files_that_were_there_before():
     assert paths["trust"] == "/etc/connsec/confserv/current/trust.pem"
     plan = LookPlan(scene, token="t")
     plan.see(scene.model.pair("router@app1->confserv.default@cfg1").server)
-    assert plan.requests()["cfg1"]["instances"][0]["adopted"] == FILES
+    assert plan.requests()["cfg1"]["instances"][0]["adopted"] == {"confserv@cfg1": FILES}
 
 
 def test_a_certificate_that_was_there_before_is_presented_and_its_pairs_go_on():
@@ -98,7 +103,7 @@ def test_a_certificate_that_was_there_before_is_presented_and_its_pairs_go_on():
     [
         ({**ADOPTED, "valid": False}, {}, "the certificate /etc/own.pem is not valid by its host's clock"),
         ({**ADOPTED, "names": ["web"]}, {}, "the certificate /etc/own.pem is for web, and 10.0.0.1 is dialled"),
-        (None, {"unreadable": {"adopted": "/etc/own.pem is not there"}}, "/etc/own.pem is not there"),
+        (None, {"unreadable": {"adopted confserv@cfg1": "/etc/own.pem is not there"}}, "/etc/own.pem is not there"),
         (None, {}, "nobody looked at /etc/own.pem"),
     ],
 )

@@ -209,6 +209,17 @@ def test_a_load_does_not_answer_for_another_step_that_a_killed_run_left():
     assert (verdict.reverse, dict(verdict.notes), verdict.down) == ((), {}, frozenset())
 
 
+def test_a_load_does_not_answer_for_an_option_that_a_step_after_it_writes():
+    """A listener is given another identity, while the one beside it has its certificate renewed."""
+    before = showing(at_stage(scene_of(), "permissive"), "store@db1", loaded="000000", generation="000002")
+    this = round_of(before, "load", "step load store@db1")
+    option = next(name for name in before.seen(this.steps[0].instance).reads if name.endswith("tls_port"))
+    other = {**before.seen(this.steps[0].instance).reads, option: "7"}
+    before, loaded = (showing(before, "store@db1", reads=other, loaded=it) for it in ("000000", "000002"))
+    verdict = judged(loaded, before, this)
+    assert (verdict.reverse, dict(verdict.notes), verdict.down) == ((), {}, frozenset())
+
+
 def test_a_session_of_a_neighbour_that_connects_anew_is_not_the_clients():
     """Both have one address, and only ports tell them apart; one that ended may be anybody's."""
     model = {

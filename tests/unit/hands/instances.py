@@ -20,7 +20,8 @@ FOLDER = "router"
 
 def asked(version: str = "1", **more: t.Any) -> Json:
     """Return what is asked for: the material of a version."""
-    inputs = {"certificate": "c" + version, "chain": [], "trust": ["r1"], "formats": ["pem"], "password": None}
+    identity = {"certificate": "c" + version, "chain": [], "password": None}
+    inputs = {"identities": {"": identity}, "trust": ["r1"], "formats": ["pem"]}
     return {"name": NAME, "folder": FOLDER, "inputs": inputs, **more}
 
 
@@ -48,12 +49,12 @@ class Installed:
         """Return what is due for a version."""
         return self.place(version, **more).plan()
 
-    def install(self, version: str = "1", **more: t.Any) -> Change | None:
-        """Install a version if it is due, and say why it was."""
+    def install(self, version: str = "1", beside: t.Sequence[File] = (), **more: t.Any) -> Change | None:
+        """Install a version, and perhaps files beside it, if it is due, and say why it was."""
         place = self.place(version, **more)
         change = place.plan()
         if change is not None:
-            place.make(files(version))
+            place.make([*files(version), *beside])
         return change
 
     def go_back(self, **more: t.Any) -> Change | None:

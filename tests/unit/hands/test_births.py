@@ -23,6 +23,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._birth import (
     plan_birth,
 )
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.module_utils._core._generation import file_in
 from ansible_collections.connsec.tls.plugins.module_utils._host import _births, _keygen
 from ansible_collections.connsec.tls.plugins.module_utils._host._births import Birth, held_keys, pending_key
 from ansible_collections.connsec.tls.plugins.module_utils._host._generations import File, Material
@@ -108,6 +109,7 @@ class Home:
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "connsec"
         self.base = self.directory / FOLDER
+        self.waiting = self.base / ("pending-key-" + NAME)
         self.ca = directory / "ca"
         self.directory.mkdir()
         self.ca.mkdir()
@@ -138,9 +140,10 @@ class Home:
 
     def material(self, waiting: PendingKey, *, keystore: bool = False) -> Material:
         """Return the place for the generation of a key."""
-        inputs = {"certificate": waiting.spki_sha256, "key": waiting.spki_sha256, "trust": [], "formats": ["pem"]}
+        identity = {"certificate": waiting.spki_sha256, "key": waiting.spki_sha256}
+        inputs = {"identities": {"": identity}, "trust": [], "formats": ["pem"]}
         born = {"identity": NAME, "spki_sha256": waiting.spki_sha256, "keystore": keystore}
-        return Material(str(self.directory), {"name": NAME, "folder": FOLDER, "inputs": inputs, "born": born})
+        return Material(str(self.directory), {"name": NAME, "folder": FOLDER, "inputs": inputs, "born": {"": born}})
 
     def install(self, waiting: PendingKey, *, keystore: bool = False) -> None:
         place = self.material(waiting, keystore=keystore)
@@ -167,7 +170,7 @@ def test_openssl_makes_a_key_that_openssl_finds_sound(home: Home, key_type: str,
         waiting = home.born(key_type)
     finally:
         os.umask(before)
-    key = home.base / "pending-key" / "key.pem"
+    key = home.waiting / "key.pem"
     assert key.read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----")
     assert stat.S_IMODE(key.stat().st_mode) == 0o400
     assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
@@ -180,11 +183,11 @@ def test_openssl_makes_a_key_that_openssl_finds_sound(home: Home, key_type: str,
 @needs_openssl
 def test_a_generation_takes_the_key_that_waits_and_keeps_it_when_another_is_born(home: Home) -> None:
     first = home.born()
-    key = (home.base / "pending-key" / "key.pem").read_bytes()
+    key = (home.waiting / "key.pem").read_bytes()
     home.install(first)
     assert home.current("key.pem").read_bytes() == key
     assert stat.S_IMODE(home.current("key.pem").stat().st_mode) == 0o400
-    assert not (home.base / "pending-key").exists()
+    assert not (home.waiting).exists()
     assert home.material(first).plan() is None
     second = home.born(certified=first.spki_sha256)
     assert held_keys(str(home.base)) == sorted([first.spki_sha256, second.spki_sha256])
@@ -262,12 +265,12 @@ def test_a_request_for_others_asks_for_what_is_planned(
     text = run("openssl", "req", "-verify", "-noout", "-text", stdin=waiting.request.encode()).decode()
     assert not [part for part in parts if part not in text], text
     assert ("Key Encipherment" in text) is key_type.startswith("rsa")
-    files = {path.name: path.read_bytes() for path in (home.base / "pending-key").glob("k*") if path.suffix != ".json"}
+    files = {path.name: path.read_bytes() for path in home.waiting.glob("k*") if path.suffix != ".json"}
     again = home.born(key_type, keystore_only=True, names=["other.example.net"], usages=["server"])
     assert again.spki_sha256 == waiting.spki_sha256, "it is the request that is made anew, and not the key"
     assert "other.example.net" in run("openssl", "req", "-noout", "-text", stdin=again.request.encode()).decode()
     for name, data in files.items():
-        path = home.base / "pending-key" / name
+        path = home.waiting / name
         assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (data, 0o400)
 
 
@@ -329,7 +332,7 @@ SPOILS: dict[str, tuple[t.Callable[[Path], t.Any], str]] = {
 def test_a_key_that_waits_and_is_spoilt_counts_as_lost_and_another_is_born(home: Home, spoil: str) -> None:
     damage, says = SPOILS[spoil]
     first = home.born()
-    damage(home.base / "pending-key")
+    damage(home.waiting)
     assert held_keys(str(home.base)) == []
     change = home.birth().plan()
     assert change is not None
@@ -350,18 +353,18 @@ def test_what_a_killed_birth_left_is_swept_by_the_next(home: Home, monkeypatch: 
         with pytest.raises(KeyboardInterrupt):
             home.birth().make()
     assert os.listdir(home.base) == [".pending-key.connsec-new"]
-    assert pending_key(str(home.base)) is None
+    assert pending_key(str(home.base), NAME) is None
     home.born()
-    assert os.listdir(home.base) == ["pending-key"]
+    assert os.listdir(home.base) == [home.waiting.name]
 
 
 @needs_openssl
 def test_a_run_killed_between_installation_and_tidying_up_is_finished_by_the_next(home: Home) -> None:
     waiting = home.born()
     kept = home.directory / "kept"
-    shutil.copytree(home.base / "pending-key", kept)
+    shutil.copytree(home.waiting, kept)
     home.install(waiting)
-    kept.rename(home.base / "pending-key")
+    kept.rename(home.waiting)
     assert held_keys(str(home.base)) == [waiting.spki_sha256]
     assert home.material(waiting).plan() is None
     again = home.birth(certified=waiting.spki_sha256).plan()
@@ -378,3 +381,35 @@ def test_a_lost_key_of_the_current_generation_is_taken_from_nowhere_else(home: H
     with pytest.raises(TlsError, match="the key of router@urs1 is not on this host any more"):
         home.install(first)
     assert json.loads(home.current("manifest.json").read_text())["generation"] == "000001"
+
+
+@needs_openssl
+def test_each_identity_of_an_instance_has_a_key_of_its_own(home: Home) -> None:
+    own, outer = home.born(), home.born(identity="outer")
+    assert held_keys(str(home.base)) == sorted([own.spki_sha256, outer.spki_sha256])
+    keys = {"": own, "outer": outer}
+    inputs = {folder: {"certificate": key.spki_sha256, "key": key.spki_sha256} for folder, key in keys.items()}
+    born = {
+        "": {"identity": NAME, "spki_sha256": own.spki_sha256, "keystore": False},
+        "outer": {"identity": "outer", "spki_sha256": outer.spki_sha256, "keystore": True},
+    }
+    asked = {"name": NAME, "folder": FOLDER, "inputs": {"identities": inputs}, "born": born}
+    place = Material(str(home.directory), asked)
+    assert place.plan() is not None
+    chains = ((folder, home.certificates(key.request)) for folder, key in keys.items())
+    place.make([File(file_in(folder, "fullchain.pem"), chain, secret=False) for folder, chain in chains])
+    for folder, key in keys.items():
+        public = run("openssl", "pkey", "-in", home.current(file_in(folder, "key.pem")), "-pubout", "-outform", "DER")
+        assert hashlib.sha256(public).hexdigest() == key.spki_sha256
+    assert stat.S_IMODE(home.current("outer/keystore.p12").stat().st_mode) == 0o400
+    assert not home.current("keystore.p12").exists()
+    assert sorted(os.listdir(home.base)) == ["current", "generations"]
+    assert held_keys(str(home.base)) == sorted([own.spki_sha256, outer.spki_sha256])
+    home.current("outer/key.pem").unlink()
+    assert held_keys(str(home.base)) == [own.spki_sha256]
+
+
+@pytest.mark.parametrize("identity", ["../x", "a/b", ".", ""])
+def test_a_name_that_cannot_become_a_folder_is_refused(home: Home, identity: str) -> None:
+    with pytest.raises(TlsError, match="is not an identity's name"):
+        home.birth(identity=identity)

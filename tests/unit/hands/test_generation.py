@@ -16,16 +16,20 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._generation impo
 )
 
 ME = "router@urs1"
+IDENTITY = {"certificate": "c1", "chain": ["i1"], "password": "digest-of-a-password"}
 INPUTS: dict[str, t.Any] = {
-    "certificate": "c1",
-    "chain": ["i1"],
+    "identities": {"": IDENTITY, "outer": IDENTITY},
     "trust": ["r1", "r2"],
     "formats": ["pem", "pkcs12"],
-    "password": "digest-of-a-password",
 }
 MODE = Drift("key.pem", "key.pem is 0644, planned 0400", repairable=True)
 OWNER = Drift("trust.pem", "trust.pem belongs to root, planned router", repairable=True)
 CONTENT = Drift("key.pem", "key.pem differs from what was installed")
+
+
+def other(place: str = "", **more: t.Any) -> dict[str, t.Any]:
+    """Return inputs with something else of one identity."""
+    return {"identities": {**INPUTS["identities"], place: {**IDENTITY, **more}}}
 
 
 def plan(*drift: Drift, installed: t.Mapping[str, t.Any] | None, **wanted: t.Any) -> Due | None:
@@ -37,15 +41,17 @@ def plan(*drift: Drift, installed: t.Mapping[str, t.Any] | None, **wanted: t.Any
 DUE = [
     # what is not as it was, what is installed, what is wanted otherwise, the reason, whether a repair is enough
     ([], None, {}, "no generation is installed", False),
-    ([], {**INPUTS, "certificate": "c0"}, {}, "the certificate is another", False),
+    ([], {**INPUTS, **other(certificate="c0")}, {}, "the certificate is another", False),
+    ([], {**INPUTS, **other("outer", certificate="c0")}, {}, "the certificate of outer is another", False),
     ([], {}, {}, "the certificate is another", False),
-    ([], INPUTS, {"certificate": None}, "the certificate is another", False),
+    ([], INPUTS, {"identities": {"": IDENTITY, "inner": IDENTITY}}, "the certificate of inner is another", False),
     ([], INPUTS, {"trust": ["r1"]}, "the CA list is another", False),
     ([], INPUTS, {"trust": ["r1", "r2", "r3"]}, "the CA list is another", False),
-    ([], INPUTS, {"chain": []}, "the chain is another", False),
+    ([], INPUTS, other(chain=[]), "the chain is another", False),
+    ([], INPUTS, other("outer", chain=[]), "the chain of outer is another", False),
     ([], INPUTS, {"formats": ["pem"]}, "the formats are others", False),
-    ([], INPUTS, {"password": "another digest"}, "the keystore password is another", False),
-    ([], INPUTS, {"certificate": "c2", "trust": []}, "the certificate is another", False),
+    ([], INPUTS, other(password="another digest"), "the keystore password is another", False),
+    ([], INPUTS, {**other(certificate="c2"), "trust": []}, "the certificate is another", False),
     ([CONTENT], INPUTS, {}, CONTENT.seen, False),
     ([MODE, CONTENT], INPUTS, {}, CONTENT.seen, False),
     ([CONTENT], INPUTS, {"trust": []}, CONTENT.seen, False),
@@ -72,16 +78,22 @@ def test_nothing_is_due_where_the_same_went_in_in_whatever_order(wanted) -> None
     assert plan(installed=INPUTS, **wanted) is None
 
 
+@pytest.mark.parametrize("identities", [{}, {"": IDENTITY}, {"outer": IDENTITY}])
+def test_what_is_not_asked_for_any_more_is_no_reason(identities) -> None:
+    assert plan(installed=INPUTS, identities=identities) is None
+
+
 def test_an_instance_that_only_verifies_is_settled_without_a_certificate() -> None:
     assert plan_generation(ME, installed={"inputs": {"trust": ["r1"]}}, drift=[], wanted={"trust": ["r1"]}) is None
 
 
 def test_a_diff_shows_what_went_in_but_for_the_password() -> None:
-    due = plan(installed={**INPUTS, "certificate": "c0"})
+    due = plan(installed={**INPUTS, **other(certificate="c0")})
     assert due is not None
-    assert due.change.before.items() >= {"certificate": "c0", "trust": ["r1", "r2"]}.items()
-    assert "password" not in due.change.before
-    assert due.change.after == {**due.change.before, "certificate": "c1"}
+    before, after = due.change.before, due.change.after
+    assert before["trust"] == after["trust"] == ["r1", "r2"]
+    assert before["identities"][""] == {"certificate": "c0", "chain": ["i1"]}
+    assert after["identities"] == {name: {"certificate": "c1", "chain": ["i1"]} for name in ("", "outer")}
 
 
 def test_the_diff_of_a_repair_shows_each_file() -> None:
@@ -92,16 +104,21 @@ def test_the_diff_of_a_repair_shows_each_file() -> None:
 
 
 EARLIER = {
-    "identity": {"serial": "0a", "not_after": 200, "chain_not_after": 100},
-    "inputs": {"chain": ["i1"], "trust": ["r1"], "root": "r1"},
+    "identities": {"": {"serial": "0a", "not_after": 200, "chain_not_after": 100}, "outer": {"serial": "0b"}},
+    "inputs": {
+        "identities": {"": {"chain": ["i1"], "root": "r1"}, "outer": {"chain": ["i2"], "root": "r2"}},
+        "trust": ["r1"],
+    },
 }
 USELESS = [
     # what differs from an earlier generation that may be gone back to, and why it may not then
     ({"now": 99}, ""),
     ({"now": 100}, "has expired"),
-    ({"revoked": ["0b"]}, ""),
+    ({"revoked": ["0c"]}, ""),
     ({"revoked": ["0a"]}, "is revoked"),
+    ({"revoked": ["0b"]}, "is revoked"),
     ({"revoked": ["i1"]}, "is revoked"),
+    ({"revoked": ["i2"]}, "is revoked"),
     ({"roots": ["r1", "r2"]}, ""),
     ({"roots": ["r2"]}, "was issued by an authority that is not in the store any more"),
     ({"trusted": ["r1", "r2"]}, ""),

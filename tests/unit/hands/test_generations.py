@@ -41,9 +41,10 @@ def reason(change: t.Any) -> str | None:
 def test_the_first_generation_has_its_files_modes_and_manifest(router: Installed, mask: int) -> None:
     before = os.umask(mask)
     try:
-        assert reason(router.install(identity={"names": ["urs1"], "not_after": 4e9})) == "no generation is installed"
+        change = router.install(public={"": {"names": ["urs1"], "not_after": 4e9}})
     finally:
         os.umask(before)
+    assert reason(change) == "no generation is installed"
     assert os.readlink(router.base / "current") == "generations/000001"
     assert {name: row[:4] for name, row in tree(router.base).items() if "pem" in name or "json" in name} == {
         "generations/000001/certificate.pem": "0444",
@@ -60,6 +61,93 @@ def test_the_first_generation_has_its_files_modes_and_manifest(router: Installed
     assert (manifest["instance"], manifest["generation"]) == ("router@urs1", "000001")
     assert manifest["installed_at"] == pytest.approx(time.time(), abs=60)
     assert "key 1" not in json.dumps(manifest)
+
+
+BESIDE = [File("outer/key.pem", b"key of outer", secret=True), File("outer/chain.pem", b"chain", secret=False)]
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_further_identities_lie_in_folders_of_their_names(router: Installed, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        router.install(beside=BESIDE)
+    finally:
+        os.umask(before)
+    outer = router.path("outer")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (outer, *outer.iterdir())}
+    assert modes == {"outer": 0o755, "key.pem": 0o400, "chain.pem": 0o444}
+    assert set(router.seen()["manifest"]["files"]) >= {"key.pem", "outer/key.pem", "outer/chain.pem"}
+    assert router.install(beside=BESIDE) is None
+
+
+def test_drift_of_a_further_identity_is_found_and_mended_by_its_file(router: Installed) -> None:
+    router.install(beside=BESIDE)
+    router.path("outer/key.pem").chmod(0o644)
+    assert router.seen()["drift"] == {"outer/key.pem": "outer/key.pem is 0644, planned 0400"}
+    assert reason(router.install(beside=BESIDE)) == "outer/key.pem is 0644, planned 0400"
+    assert (router.seen()["generation"], router.seen()["drift"]) == ("000001", {})
+    shutil.rmtree(router.path("outer"))
+    assert reason(router.install(beside=BESIDE)) == "outer/chain.pem is missing"
+    assert (router.seen()["generation"], router.seen()["drift"]) == ("000002", {})
+    outer = router.base / "generations" / "000002" / "outer"
+    outer.rename(outer.with_name("elsewhere"))
+    outer.symlink_to("elsewhere")
+    assert router.seen()["drift"]["outer/key.pem"] == "outer/key.pem lies behind a link"
+    assert reason(router.install(beside=BESIDE)) == "outer/chain.pem lies behind a link"
+    assert (router.seen()["generation"], router.seen()["drift"]) == ("000003", {})
+
+
+LIVES: dict[str, t.Any] = {"not_after": 4e9}
+OF_OUTER = {"certificate": "c-outer", "chain": [], "password": None}
+
+
+def installed_beside(router: Installed, **public: t.Any) -> None:
+    """Install an identity beside the default one."""
+    router.install(beside=BESIDE, inputs=with_outer("1"), public={"": LIVES, "outer": public})
+
+
+def with_outer(version: str) -> dict[str, t.Any]:
+    inputs = asked(version)["inputs"]
+    return {**inputs, "identities": {**inputs["identities"], "outer": OF_OUTER}}
+
+
+def test_what_is_not_asked_for_any_more_goes_on_while_its_certificate_lives(router: Installed) -> None:
+    installed_beside(router, **LIVES)
+    assert router.install("1") is None
+    assert reason(router.install("2", public={"": LIVES})) == "the certificate is another"
+    assert router.path("outer/key.pem").read_bytes() == b"key of outer"
+    assert router.path("outer/key.pem").stat().st_mode & 0o777 == 0o400
+    assert router.path("key.pem").read_bytes() == b"key 2"
+    manifest = router.seen()["manifest"]
+    assert manifest["inputs"]["identities"]["outer"] == OF_OUTER
+    assert manifest["identities"] == {"": LIVES, "outer": LIVES}
+    assert router.install("2", public={"": LIVES}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "stays"), [("key = {base}/current/outer/key.pem\n", True), ("key = {base}/current/key.pem\n", False)]
+)
+def test_one_that_has_ended_goes_on_while_a_file_that_a_step_edited_names_it(router, tmp_path, text, stays) -> None:
+    installed_beside(router, not_after=1000)
+    options, step = tmp_path / "options.ini", router.base / "steps" / "permit-admin"
+    options.write_text(text.format(base=router.base))
+    step.mkdir(parents=True)
+    (step / "before.json").write_text(json.dumps({"files": {str(options): None}}))
+    router.install("2", public={"": LIVES})
+    assert router.path("outer").exists() is stays
+    assert (set(router.seen()["manifest"]["identities"]) == {"", "outer"}) is stays
+
+
+def test_the_default_one_goes_on_as_well_and_what_was_spoilt_does_not(router: Installed) -> None:
+    installed_beside(router, **LIVES)
+    router.path("certificate.pem").chmod(0o600)
+    router.path("certificate.pem").write_bytes(b"something else")
+    place = router.place("1", inputs={**asked()["inputs"], "identities": {"outer": OF_OUTER}}, public={"outer": LIVES})
+    assert reason(place.plan()) == "certificate.pem differs from what was installed"
+    place.make([*BESIDE, *files()[2:]])
+    assert router.path("key.pem").read_bytes() == b"key 1"
+    assert not router.path("certificate.pem").exists()
+    assert router.seen()["drift"] == {}
 
 
 def test_a_second_run_finds_nothing_to_do(router: Installed) -> None:
@@ -121,7 +209,7 @@ def test_a_folder_of_another_account_is_refused(router: Installed) -> None:
         router.install("2")
 
 
-NAMES = ["../x", "/etc/x", ".hidden", "a/b", "", "a b", "manifest.json", "x\n"]
+NAMES = ["../x", "/etc/x", "/x", ".hidden", ".a/b", "a/b/c", "a/", "", "a b", "a b/x", "manifest.json", "x\n", "x\n/a"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -342,9 +430,14 @@ def test_after_going_back_the_way_leads_on(router: Installed) -> None:
 
 REFUSED: list[tuple[dict[str, t.Any], t.Callable[[Path], t.Any] | None, dict[str, t.Any], str]] = [
     # how the earlier one was installed, what happened to its folder, what is asked, the refusal
-    ({"identity": {"not_after": 1000}}, None, {}, "generation 000001 of router@urs1 has expired; install anew instead"),
     (
-        {"identity": {"serial": "0a"}},
+        {"public": {"": {"not_after": 1000}}},
+        None,
+        {},
+        "generation 000001 of router@urs1 has expired; install anew instead",
+    ),
+    (
+        {"public": {"": {"serial": "0a"}}},
         None,
         {"revoked": ["0a"]},
         "000001 of router@urs1 is revoked; install anew",
@@ -370,7 +463,7 @@ def test_a_generation_that_peers_would_not_accept_is_not_gone_back_to(router, in
 
 
 def test_going_back_is_accepted_while_its_authorities_are_trusted(router: Installed) -> None:
-    router.install("1", identity={"not_after": time.time() + 1000})
+    router.install("1", public={"": {"not_after": time.time() + 1000}})
     router.install("2")
     assert router.go_back(trusted=["r1", "r2"]) is not None
 

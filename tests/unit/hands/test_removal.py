@@ -27,7 +27,7 @@ from .instances import FOLDER, NAME, Installed
 @pytest.fixture
 def router(tmp_path: Path) -> Installed:
     router = Installed(tmp_path / "connsec")
-    router.install("1", identity={"serial": "0a", "not_after": 200})
+    router.install("1", public={"": {"name": NAME, "serial": "0a", "not_after": 200}})
     return router
 
 
@@ -56,7 +56,8 @@ def process(*words: str, **variables: str) -> t.Iterator[int]:
 
 def test_a_folder_of_ours_that_nobody_names_is_told_with_what_went_in(router: Installed) -> None:
     (row,) = seen(router, "desk").values()
-    assert (row["instance"], row["generation"], row["serial"], row["trust"]) == (NAME, "000001", "0a", ["r1"])
+    assert (row["instance"], row["generation"], row["trust"]) == (NAME, "000001", ["r1"])
+    assert row["identities"] == [{"name": NAME, "serial": "0a", "not_after": 200, "issuer": None, "root": None}]
     assert row["used"] == []
     assert seen(router, FOLDER) == {}
 

@@ -162,6 +162,7 @@ MISTAKES = [
     (((*ROUTER, "identities"), {"client": "web"}), "components.router.identities.client: there is no identity 'web'"),
     (((*LISTENER, "identity"), "web"), "listeners.default.identity: there is no identity 'web'"),
     ((("identities", "web"), {"authority": "conn"}), "identities.web.authority: there is no authority 'conn'"),
+    ((("identities", "key.pem"), {}), "identities.key.pem: a file of every generation is called so"),
     (
         (("identities", "router@urs2"), {}),
         "identities.router@urs2: there is no instance 'router@urs2'; did you mean 'router@urs1'?",
@@ -412,7 +413,7 @@ BLOCKED = [
     ),
     (
         [((*ROUTER, "identities"), ["web", "two"]), (("identities",), {"web": {}, "two": {}})],
-        "router holds more than one identity",
+        "router lists identity two, which none of its listeners presents; to hold one in reserve is not built yet",
     ),
     ([(("hosts", "urs1"), {"os": "windows"})], "urs1 runs windows"),
     ([(("hosts", "cfg1"), {"os": "aix"})], "cfg1 runs aix"),
@@ -462,6 +463,21 @@ def test_a_key_of_one_instance_may_be_born_on_its_host(name, issuer):
     assert {pair.blocked for pair in model.pairs} == {None}
     keeping = {each.name for each in model.instances() if model.keeps_key(each)}
     assert keeping == {"router@urs1"}
+
+
+def test_identities_of_listeners_and_roles_block_nothing():
+    names = ("one", "two", "three")
+    given = [
+        ((*LISTENER, "identity"), "two"),
+        ((*CONFSERV, "identities"), ["one", "two"]),
+        ((*ROUTER, "identities"), {"client": "three"}),
+        (("identities",), {name: {} for name in names}),
+    ]
+    assert {pair.blocked for pair in parse(changed(*given)).pairs} == {None}
+    at_home = (("identities", "two"), {"key_at": "host"})
+    beside = parse(changed(*given, ((*CONFSERV, "hosts"), ["cfg1"]), at_home))
+    assert {pair.blocked for pair in beside.pairs} == {None}
+    assert {each.name for each in beside.instances() if beside.keeps_key(each)} == {"confserv@cfg1"}
 
 
 def test_one_identity_for_all_usages_blocks_nothing():

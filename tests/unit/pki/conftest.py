@@ -64,12 +64,15 @@ class Bench:
         given: dict[str, t.Any] = {"passphrases": self.passphrases, **options}
         return carry_out(self.paths, self.authorities, identities, now=now, **given)
 
-    def material(self, identity: str | None = "router@urs1", *, now: int = NOW, **options: t.Any) -> MaterialFiles:
-        """Take what an instance holds out of the store."""
+    def material(
+        self, identity: str | None = "router@urs1", *further: str, now: int = NOW, **options: t.Any
+    ) -> MaterialFiles:
+        """Take what an instance holds out of the store: its default identity, and others in folders of their names."""
+        from ansible_collections.connsec.tls.plugins.module_utils._core._material import by_folder
         from ansible_collections.connsec.tls.plugins.plugin_utils._store import material
 
         given: dict[str, t.Any] = {"trust": ["connsec"], "passphrase": CANARY, **options}
-        return material(self.paths, identity, now=now, **given)
+        return material(self.paths, by_folder(identity, further), now=now, **given)
 
     def journal(self) -> list[dict[str, t.Any]]:
         """Return the journal's lines."""

@@ -115,7 +115,7 @@ def test_pkilint_finds_nothing_in_any_certificate_and_list(fleet: Fleet) -> None
 @each_identity
 def test_openssl_verifies_the_chain_the_name_and_the_lists(fleet: Fleet, name: str) -> None:
     folder = fleet.folders[name]
-    info = fleet.files[name].identity
+    info = fleet.files[name].identities[""]
     dns = next(each for each in info.names if not each[0].isdigit())
     for usage in info.usages:
         done = ran(
@@ -144,7 +144,7 @@ def test_the_files_of_the_store_itself_are_what_the_docs_say_openssl_reads(fleet
 @each_identity
 def test_gnutls_verifies_the_chain_and_the_name(fleet: Fleet, name: str) -> None:
     folder = fleet.folders[name]
-    dns = next(each for each in fleet.files[name].identity.names if not each[0].isdigit())
+    dns = next(each for each in fleet.files[name].identities[""].names if not each[0].isdigit())
     done = ran("certtool", "--verify", "--load-ca-certificate", folder / "trust.pem", "--verify-hostname", dns,
                "--infile", folder / "fullchain.pem")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -282,7 +282,7 @@ def certificate(fleet: Fleet, name: str) -> x509.Certificate:
 @each_identity
 def test_an_identity_has_the_shape_of_the_profile(fleet: Fleet, name: str) -> None:
     leaf = certificate(fleet, name)
-    info = fleet.files[name].identity
+    info = fleet.files[name].identities[""]
     extensions = leaf.extensions
     usage = extensions.get_extension_for_class(x509.KeyUsage)
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)

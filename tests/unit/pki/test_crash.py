@@ -66,7 +66,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_finishes(store: Bench,
     killed_run(store, at=at, now=now)
     if filled:
         for name in IDENTITIES:  # old or new, never neither and never a mixture
-            assert store.material(name, now=now).identity.name == name
+            assert store.material(name, now=now).identities[""].name == name
     seen = store.inspect(*identities, now=now)
     assert bool(seen.unfinished) == POINTS[at]
     announced = (
@@ -80,7 +80,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_finishes(store: Bench,
     if after.changes:
         assert not store.inspect(*identities, now=now).unfinished
     for name in IDENTITIES:
-        assert store.material(name, now=now).identity.not_after > now
+        assert store.material(name, now=now).identities[""].not_after > now
     serials = [line["serial"] for line in store.journal() if line["act"] == "intent"]
     assert len(serials) == len(set(serials))
     assert announced <= set(serials)

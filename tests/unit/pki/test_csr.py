@@ -195,8 +195,17 @@ def test_its_material_has_no_secret_and_needs_no_passphrase(store: Bench) -> Non
     assert set(found.files) == {"certificate.pem", "chain.pem", "fullchain.pem", "trust.pem", "truststore.p12"}
     assert found.secret == frozenset()
     digest = view.identities[BORN.name].spki_sha256
-    assert found.born == {"identity": BORN.name, "spki_sha256": digest, "keystore": True}
-    assert (found.inputs["key"], found.inputs["password"]) == (digest, None)
+    assert found.born == {"": {"identity": BORN.name, "spki_sha256": digest, "keystore": True}}
+    inputs = found.inputs["identities"][""]
+    assert (inputs["key"], inputs["password"]) == (digest, None)
+
+
+def test_identities_of_one_instance_may_have_their_keys_in_different_places(store: Bench) -> None:
+    view = store.carry_out(BORN, wanted("b@h"), requests=asked(P256))
+    found = store.material("b@h", BORN.name)
+    assert set(found.born) == {BORN.name}
+    assert found.born[BORN.name]["spki_sha256"] == view.identities[BORN.name].spki_sha256
+    assert found.secret == {"key.pem"}
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._generation import file_in
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedAuthority
+from ansible_collections.connsec.tls.plugins.module_utils._core._names import NameRefused
 from ansible_collections.connsec.tls.plugins.plugin_utils._secrets import PassphraseMissing
 from ansible_collections.connsec.tls.plugins.plugin_utils._store import NotIssued, StoreError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 
 from .conftest import CANARY, DAY, NOW, Bench, wanted
 
@@ -61,7 +64,7 @@ def test_an_identity_whose_issuer_is_gone_is_not_handed_out(store: Bench) -> Non
 
 def test_an_expired_identity_is_not_handed_out(store: Bench) -> None:
     end = store.carry_out(wanted()).identities["router@urs1"].not_after
-    assert store.material(now=end).identity is not None
+    assert store.material(now=end).identities
     with pytest.raises(NotIssued, match=r"router@urs1 has no valid certificate: .* ended at 2027-04-15"):
         store.material(now=end + 1)
 
@@ -91,8 +94,8 @@ def test_material_belongs_together_and_inputs_are_the_same_each_time(shared_stor
 
 def test_the_root_above_an_identity_is_among_its_inputs(shared_store: Bench) -> None:
     root = shared_store.inspect().trust["connsec"][0]
-    assert shared_store.material(trust=[]).inputs["root"] == root
-    assert shared_store.material(None, passphrase=None).inputs["root"] is None
+    assert shared_store.material(trust=[]).inputs["identities"][""]["root"] == root
+    assert shared_store.material(None, passphrase=None).inputs["identities"] == {}
 
 
 PEM = ["certificate.pem", "chain.pem", "fullchain.pem", "key.pem", "trust.pem"]
@@ -118,7 +121,8 @@ def test_formats_are_made_only_for_those_who_read_them(
     made = shared_store.material(identity, trust=trust, formats=formats, passphrase=passphrase)
     assert sorted(made.files) == sorted(files)
     assert made.inputs["formats"] == sorted({"pem", *formats})
-    assert (made.inputs["password"] is None) == ("keystore.p12" not in files)
+    password = made.inputs["identities"].get("", {}).get("password")
+    assert (password is None) == ("keystore.p12" not in files)
     assert (made.inputs["crl"] is None) == ("crl.pem" not in files)
 
 
@@ -130,7 +134,7 @@ def test_a_format_that_nobody_knows_is_refused(shared_store: Bench) -> None:
 def test_what_is_presented_needs_the_passphrase_and_what_is_trusted_does_not(shared_store: Bench) -> None:
     with pytest.raises(PassphraseMissing):
         shared_store.material(passphrase=None)
-    assert shared_store.material(None, formats=["java"], passphrase=None).inputs["password"] is None
+    assert shared_store.material(None, formats=["java"], passphrase=None).identities == {}
 
 
 def test_lists_are_told_apart_by_their_numbers_and_stale_ones_are_not_handed_out(store: Bench) -> None:
@@ -154,8 +158,9 @@ def test_a_keystore_password_stays_when_the_certificate_is_renewed(store: Bench)
     store.carry_out(wanted(), now=NOW + 62 * DAY)
     second = store.material(formats=["pkcs12"], now=NOW + 62 * DAY)
     assert first.files["keystore.password"] == second.files["keystore.password"]
-    assert first.inputs["password"] == second.inputs["password"]
-    assert first.inputs["certificate"] != second.inputs["certificate"]
+    before, after = first.inputs["identities"][""], second.inputs["identities"][""]
+    assert before["password"] == after["password"]
+    assert before["certificate"] != after["certificate"]
 
 
 def test_instances_that_share_an_identity_have_passwords_of_their_own(shared_store: Bench) -> None:
@@ -164,3 +169,44 @@ def test_instances_that_share_an_identity_have_passwords_of_their_own(shared_sto
         for name in ("router@urs1", "router@urs2", "router@urs1")
     )
     assert one == again != other
+
+
+def test_further_identities_lie_in_folders_of_their_names_and_share_the_password(shared_store: Bench) -> None:
+    made = shared_store.material("router@urs1", "gateway@gw1", formats=["pkcs12", "java"], instance="router@urs1")
+    below = {name for name in made.files if name.startswith("gateway@gw1/")}
+    own = [*PEM[:-1], "keystore.p12", "keystore.password"]
+    assert below == {"gateway@gw1/" + name for name in own}
+    assert set(made.files) - below == {*own, "trust.pem", "truststore.p12"}
+    secret = {"key.pem", "keystore.p12", "keystore.password"}
+    assert made.secret == {*secret, *("gateway@gw1/" + name for name in secret)}
+    assert made.files["keystore.password"] == made.files["gateway@gw1/keystore.password"]
+    assert {folder: info.name for folder, info in made.identities.items()} == {
+        "": "router@urs1",
+        "gateway@gw1": "gateway@gw1",
+    }
+    for folder, info in made.identities.items():
+        certificate = x509.load_pem_x509_certificate(made.files[file_in(folder, "certificate.pem")])
+        key = load_pem_private_key(made.files[file_in(folder, "key.pem")], None)
+        assert key.public_key() == certificate.public_key()
+        assert made.inputs["identities"][folder]["certificate"] == info.sha256
+        keystore, password = (made.files[file_in(folder, name)] for name in ("keystore.p12", "keystore.password"))
+        assert load_key_and_certificates(keystore, password)[1] == certificate
+
+
+def test_without_a_default_one_nothing_lies_at_the_top_but_what_is_trusted(shared_store: Bench) -> None:
+    made = shared_store.material(None, "gateway@gw1")
+    assert {name for name in made.files if "/" not in name} == {"trust.pem"}
+    assert set(made.inputs["identities"]) == {"gateway@gw1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("../x", "identities: '../x' is not an identity's name"),
+        ("a/b", "is not an identity's name"),
+        ("key.pem", "identities: 'key.pem' is called like a file of every generation; rename it"),
+    ],
+)
+def test_a_name_that_cannot_become_a_folder_is_refused(shared_store: Bench, name: str, says: str) -> None:
+    with pytest.raises(NameRefused, match=says):
+        shared_store.material("router@urs1", name)

@@ -47,7 +47,7 @@ def test_nothing_to_sign_needs_no_passphrase(store: Bench) -> None:
 def test_renewals_and_lists_wait_for_a_run_that_may_sign(store: Bench, days: int, waits: dict[str, str]) -> None:
     store.carry_out(wanted())
     assert postponed(store, now=NOW + days * DAY) == waits
-    assert store.material(now=NOW + days * DAY).identity is not None
+    assert store.material(now=NOW + days * DAY).identities
 
 
 def test_an_issuing_authority_that_can_still_sign_waits_too(store: Bench) -> None:

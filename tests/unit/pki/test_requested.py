@@ -298,7 +298,7 @@ def test_a_renewal_is_asked_for_with_a_new_key_while_the_old_certificate_goes_on
     view = desk.run(now=later)
     assert view.due == {"identity router@urs1": "two thirds of its life have passed"}
     assert view.identities["router@urs1"].sha256 == first.sha256
-    assert desk.material(now=later).inputs["certificate"] == first.sha256
+    assert desk.material(now=later).inputs["identities"][""]["certificate"] == first.sha256
     assert "waits for a signature of authority corporate" in view.awaited["router@urs1"].seen
     (waiting,) = unrenewed(view.awaited, view.identities, now=later)
     assert (waiting.identity, waiting.ends, waiting.is_urgent) == ("router@urs1", first.not_after, False)
@@ -387,7 +387,7 @@ def test_a_pinned_self_signed_peer_is_trusted_as_it_is(desk: Desk) -> None:
 
 def test_the_store_never_has_the_key_and_needs_no_passphrase(home: HomeDesk) -> None:
     home.run()
-    key = (home.base / "pending-key/key.pem").read_text().splitlines()[1]
+    key = (home.base / "pending-key-router@urs1/key.pem").read_text().splitlines()[1]
     home.brings(home.sign() + _chain(home))
     info = home.run().identities["router@urs1"]
     assert (info.key_at, [info.spki_sha256]) == ("host", home.held["router@urs1"])

@@ -85,18 +85,33 @@ def test_the_certificate_of_another_authority_changes_no_list(store: Bench, revo
     assert reasons(store.carry_out(revoke=[stranger])) == {}
 
 
-LEAVES = Removal("old@app1", "app1", "old", "it is gone", serial="0a", issuer="i1", not_after=100)
+OWN, SHARED = Revocation("old@app1", "0a", "i1", 100), Revocation("shared", "0c", "i1", 100)
+LEAVES = Removal("old@app1", "app1", "old", "it is gone", certificates=(OWN,))
 
 
 def test_only_what_leaves_its_host_and_has_not_ended_is_revoked() -> None:
-    bare = Removal("bare@app1", "app1", "bare", "it is gone", not_after=100)
-    held = Removal("held@app1", "app1", "held", "it is gone", held="process 7 names it", serial="0b", not_after=100)
+    bare = Removal("bare@app1", "app1", "bare", "it is gone")
+    other = (Revocation("held@app1", "0b", "i1", 100),)
+    held = Removal("held@app1", "app1", "held", "it is gone", held="process 7 names it", certificates=other)
     leaving = revocable([LEAVES, bare, held], issuers={"i1"}, can_sign=True)
     assert [each.name for each in revocations(leaving, now=100)] == ["old@app1"]
     assert leaving[0].parts == ("the validity of its certificate",)
     assert leaving[1:] == (bare, held)
     assert revocations(leaving, now=101) == []
     assert revocations([LEAVES], now=50) == [], "nobody asked for it"
+
+
+def test_all_certificates_of_what_leaves_are_revoked_and_one_that_several_held_once() -> None:
+    several = [
+        Removal("old@app1", "app1", "old", "it is gone", certificates=(OWN, SHARED)),
+        Removal("old@app2", "app2", "old", "it is gone", certificates=(SHARED, Revocation("x", "0d", "theirs", 100))),
+    ]
+    leaving = revocable(several, issuers={"i1"}, can_sign=True)
+    assert [each.parts for each in leaving] == [
+        ("the validity of its certificates",),
+        ("the validity of its certificate",),
+    ]
+    assert revocations(leaving, now=100) == [OWN, SHARED]
 
 
 def test_what_cannot_be_revoked_yet_stays_on_its_host() -> None:
