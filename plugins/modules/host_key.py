@@ -133,7 +133,8 @@ from ..module_utils._core._birth import KEY_KINDS
 from ..module_utils._core._change import Change
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._material import USAGES
-from ..module_utils._host._births import Birth, held_keys
+from ..module_utils._host._births import Birth
+from ..module_utils._host._born import held_keys
 from ..module_utils._host._files import locked
 from ..module_utils._module import finish
 

@@ -24,14 +24,11 @@ import typing as t
 
 from .._core._birth import BirthRefused, PendingKey, Terms, WantedKey, keeps_its_key, plan_birth
 from .._core._change import Change
-from .._core._generation import file_in, identities_in
+from ._born import KEY, KEYSTORE, PASSWORD, RECORD, kept, record_of, waiting_in
 from ._der import key_of_request
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_new
-from ._installed import linked, manifest_of, read_json
+from ._installed import linked
 from ._keygen import (
-    KEY,
-    KEYSTORE,
-    PASSWORD,
     answer_keystore,
     make_key,
     make_key_in_keystore,
@@ -45,76 +42,19 @@ from ._keygen import (
 )
 from ._reading import FilesError, Owner, read_regular, refusal
 
-PENDING_KEY: t.Final = "pending-key-"
-RECORD: t.Final = "key.json"
 _KNOWN: t.Final = ("identity", "key_type", "spki_sha256", "request")
 _NEW: t.Final = ".pending-key.connsec-new"
 _ANSWERING: t.Final = ".keystore.connsec-new"
 
 
-# What there is
-
-
-def _waiting(base: str, identity: str) -> str:
-    """Return where the key of an identity waits for its certificate."""
-    return os.path.join(base, PENDING_KEY + identity)
-
-
 def pending_key(base: str, identity: str) -> PendingKey | None:
     """Return the key of an identity that waits in an instance's folder for its certificate; None if none does."""
-    folder = _waiting(base, identity)
+    folder = waiting_in(base, identity)
     if not os.path.lexists(folder):
         return None
-    try:
-        record = read_json(os.path.join(folder, RECORD)) or {}
-        spoilt = _spoilt(folder, record.get("files") or {KEY: ""})
-    except FilesError as error:
-        record, spoilt = {}, str(error)
+    record, why = record_of(folder)
     whose, key_type, spki, request = (str(record.get(name) or "") for name in _KNOWN)
-    return PendingKey(whose, key_type, spki, request, spoilt, Terms.of(record.get("terms") or {}))
-
-
-def held_keys(base: str) -> list[str]:
-    """Return the digests of the public halves of all keys of an instance that were born here and are still there."""
-    try:
-        names = [name[len(PENDING_KEY) :] for name in os.listdir(base) if name.startswith(PENDING_KEY)]
-    except OSError:
-        names = []
-    waiting = (pending_key(base, name) for name in names)
-    found = {each.spki_sha256 for each in waiting if each is not None and not each.spoilt}
-    return sorted(found | {digest for digest, _folder in _kept(base)})
-
-
-def _kept(base: str) -> t.Iterator[tuple[str, str]]:
-    """Yield (digest, folder) of each identity of a generation whose key was born here, the newest generation first."""
-    try:
-        numbers = sorted(os.listdir(os.path.join(base, "generations")), reverse=True)
-    except OSError:
-        return
-    for number in numbers:
-        manifest = manifest_of(base, number) or {}
-        files = manifest.get("files") or {}
-        for place, row in sorted(identities_in(manifest.get("inputs") or {}).items()):
-            folder = os.path.join(base, "generations", number, place)
-            # a keystore counts where there is nothing else, for it is made anew of the key
-            there = [name for name in (KEY, KEYSTORE) if file_in(place, name) in files][:1]
-            only = {name: str(files[file_in(place, name)]["sha256"]) for name in there}
-            if row.get("key") and only and not _spoilt(folder, only):
-                yield str(row["key"]), folder
-
-
-def _spoilt(folder: str, files: t.Mapping[str, str]) -> str:
-    """Return what is wrong with the files of a key; empty if nothing is."""
-    for name, digest in sorted(files.items()):
-        try:
-            found = read_regular(os.path.join(folder, name))
-        except FilesError as error:
-            return str(error)
-        if found is None:
-            return "%s is missing" % name
-        if hashlib.sha256(found.data).hexdigest() != digest:
-            return "%s is not the one that was made" % name
-    return ""
+    return PendingKey(whose, key_type, spki, request, why, Terms.of(record.get("terms") or {}))
 
 
 # Birth
@@ -196,7 +136,7 @@ class Birth:
         """Copy the files of the key that waits, and return their names; the rename takes them all at once."""
         names = []
         for name in (KEY, KEYSTORE, PASSWORD):
-            found = read_regular(os.path.join(_waiting(self.base, self._wanted.identity), name))
+            found = read_regular(os.path.join(waiting_in(self.base, self._wanted.identity), name))
             if found is not None:
                 write_new(os.path.join(folder, name), found.data, mode=0o400)
                 names.append(name)
@@ -236,7 +176,7 @@ class Birth:
         return hashlib.sha256(found.data).hexdigest() if found else ""
 
     def _take(self, new: str) -> None:
-        waiting = _waiting(self.base, self._wanted.identity)
+        waiting = waiting_in(self.base, self._wanted.identity)
         sync_folder(new)
         shutil.rmtree(waiting, ignore_errors=True)
         try:
@@ -283,8 +223,8 @@ def _folder_of_key(base: str, asked: t.Mapping[str, t.Any]) -> str | None:
     identity, digest = str(asked["identity"]), str(asked["spki_sha256"])
     waiting = pending_key(base, identity)
     if waiting is not None and not waiting.spoilt and waiting.spki_sha256 == digest:
-        return _waiting(base, identity)
-    return next((folder for found, folder in _kept(base) if found == digest), None)
+        return waiting_in(base, identity)
+    return next((folder for found, folder in kept(base) if found == digest), None)
 
 
 def _current_password(base: str, place: str) -> str | None:
@@ -320,5 +260,5 @@ def forget_pending(base: str, asked: t.Mapping[str, t.Any]) -> None:
     waiting = pending_key(base, identity)
     if waiting is not None and waiting.spki_sha256 == str(asked["spki_sha256"]):
         with contextlib.suppress(OSError):
-            shutil.rmtree(_waiting(base, identity))
+            shutil.rmtree(waiting_in(base, identity))
             sync_folder(base)

@@ -20,13 +20,11 @@ import typing as t
 from .._core._birth import KEY_KINDS, BirthRefused, WantedKey
 from .._core._masked import masked
 from .._core._names import is_ip_address
+from ._born import KEYSTORE, PASSWORD
 from ._der import DerError
 from ._files import write_new
 from ._reading import FilesError, read_regular
 
-KEY: t.Final = "key.pem"
-KEYSTORE: t.Final = "keystore.p12"
-PASSWORD: t.Final = "keystore.password"
 #: Where systems keep programs that are in nobody's path: Solaris, AIX, and what administrators built.
 _ELSEWHERE: t.Final = ("/usr/bin", "/usr/local/bin", "/usr/sfw/bin", "/opt/freeware/bin", "/usr/local/ssl/bin")
 #: An RSA key of 4,096 bits on a small machine under load.

@@ -159,7 +159,7 @@ class Sight:
         folder = str(self.asked["folder"])
         found = dict(installed(self.directory, folder))
         if self.asked.get("keys"):
-            from ._births import held_keys
+            from ._born import held_keys
 
             found["keys"] = held_keys(os.path.join(self.directory, folder))
         return found

@@ -18,7 +18,8 @@ import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedIdentity
 from ansible_collections.connsec.tls.plugins.module_utils._core._renewing import unrenewed
 from ansible_collections.connsec.tls.plugins.module_utils._core._requesting import terms_asked
-from ansible_collections.connsec.tls.plugins.module_utils._host._births import Birth, held_keys
+from ansible_collections.connsec.tls.plugins.module_utils._host._births import Birth
+from ansible_collections.connsec.tls.plugins.module_utils._host._born import held_keys
 from ansible_collections.connsec.tls.plugins.module_utils._host._generations import File, Material
 from ansible_collections.connsec.tls.plugins.plugin_utils._csr import read_requests
 from ansible_collections.connsec.tls.plugins.plugin_utils._secrets import Passphrases
@@ -391,7 +392,8 @@ def test_the_store_never_has_the_key_and_needs_no_passphrase(home: HomeDesk) -> 
     home.brings(home.sign() + _chain(home))
     info = home.run().identities["router@urs1"]
     assert (info.key_at, [info.spki_sha256]) == ("host", home.held["router@urs1"])
-    assert home.material().born == {"identity": "router@urs1", "spki_sha256": info.spki_sha256, "keystore": False}
+    told = {"identity": "router@urs1", "spki_sha256": info.spki_sha256, "keystore": False}
+    assert home.material().born == {"": told}
     texts = [path.read_text() for path in home.store.folder.rglob("*") if path.is_file()]
     assert not [text for text in texts if key in text or "PRIVATE KEY-----" in text]
     assert not (home.store.folder / "identities/secret.json").exists()
