@@ -51,6 +51,6 @@ def write_material(paths: StorePaths, identity: str, folder: Path) -> None:
     from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedAuthority
     from ansible_collections.connsec.tls.plugins.plugin_utils._store import material
 
-    found = material(paths, identity, trust=(WantedAuthority().name,), passphrase=PASSPHRASE)
+    found = material(paths, {"": identity}, trust=(WantedAuthority().name,), passphrase=PASSPHRASE)
     for name, data in found.files.items():
         (folder / name).write_bytes(data)
