@@ -67,7 +67,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _shown(decision: Decision) -> dict[str, t.Any]:
-    """Return the plan for machines: pairs, store, material, environment and rounds, targets with reasons."""
+    """Return the plan for machines: pairs, store, material, environment and rounds, targets with reasons.
+
+    Ansible copies and visits every value of a result several times, so what is told elsewhere is not told here.
+    """
     plan = decision.plan
     return {
         "pairs": {
@@ -76,8 +79,6 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
                 "goal": view.goal,
                 "status": view.status,
                 "waits": view.why.seen if view.why else None,
-                "dial": view.pair.dial,
-                "limits": dict(decision.scene.agreement(view.pair).reasons) if view.status == "due" else {},
                 "owner": decision.scene.model.components[view.pair.server.component].owner,
             }
             for view in plan.views
@@ -91,7 +92,10 @@ def _shown(decision: Decision) -> dict[str, t.Any]:
         "environment": {name: host for host, names in plan.environment.items() for name in names},
         "digest": decision.papers.digest or None,
         "file": decision.papers.file or None,
-        "firewall": [{**vars(flow), "seen": seen_of(decision.scene, flow)} for flow in decision.scene.flows],
+        "firewall": [
+            {"line": flow.line, "flow": flow.words, "wave": flow.wave, "seen": seen_of(decision.scene, flow)}
+            for flow in decision.scene.flows
+        ],
         "rounds": [
             {
                 "phase": this.phase,

@@ -79,7 +79,9 @@ plan:
       type: str
       returned: always
     firewall:
-      description: The firewall sheet, a dictionary for each new flow between hosts, with what a look saw there.
+      description:
+        - The firewall sheet, C(line), C(flow), C(wave) and C(seen) of each new flow between hosts.
+        - What a look saw there is C(seen).
       type: list
       elements: dict
       returned: always
