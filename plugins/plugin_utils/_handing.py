@@ -77,6 +77,7 @@ def hand_out(
     opens = steps or material["material"] or upkeep["upkeep_hosts"] != NOBODY
     facts = {
         "pki": told(pki) if pki else "",
+        "store_hosts": ["localhost"] if pki else NOBODY,
         **_birth_facts(work.scene, births),
         **material,
         **upkeep,

@@ -131,6 +131,7 @@ def prepare(task_vars: t.Mapping[str, t.Any], *, render: Render, goal: str, stra
         "look": {host: asked[host] for host in inside},
         "look_outside": {host: asked[host] for host in look if host not in inside},
         "look_hosts": inside or NOBODY,
+        "outside_hosts": ["localhost"] if len(inside) < len(look) else NOBODY,
     }
     return {"tls_run": told({"plan": plan}), "tls_plan": shown}
 

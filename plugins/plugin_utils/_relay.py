@@ -248,6 +248,8 @@ class Looks:
         for host in hosts:
             result = delegated.get(host) or self.of(host, variable)
             observation = result.get("observation") or {}
+            if isinstance(observation, str):
+                observation = json.loads(observation)
             if observation.get("token") == token:
                 _take(seen, host, observation, result.get("asked_between"))
                 ports.update(observation.get("source_ports") or ())
