@@ -88,7 +88,7 @@ check: test-venv ## The quick ones: ruff, mypy, yamllint, changelog, unit tests 
 	@mypy
 	@yamllint --strict .
 	@antsibull-changelog lint
-	@$(pytest) --quiet --numprocesses 2 tests/unit
+	@$(pytest) --quiet --numprocesses 2 --dist worksteal tests/unit
 
 .PHONY: py38
 py38: test-venv ## The unit tests of core and host hands on Python 3.8, the floor of targets
@@ -102,15 +102,17 @@ lint: test-venv ## ansible-lint, profile production
 sanity: test-venv ## ansible-test sanity, on a copy under build/
 	@tests/sanity/run
 
+demos := tests/integration/test_demo.py tests/integration/test_demo_hard.py
+
 .PHONY: integration
 integration: tools ## The real thing: fleets on loopback, failures, independent judges
-	@# the demo alone: it is held to messages and milliseconds, and nothing else may slow it down
-	@$(pytest) tests/integration/test_demo.py
-	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" --ignore tests/integration/test_demo.py tests/integration
-	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, the hard demo, and whole fleets that take minutes"
+	@# the demos alone: they are held to messages and milliseconds, and nothing else may slow them down
+	@$(pytest) $(demos)
+	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
+	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, and whole fleets that take minutes"
 
 .PHONY: soak
-soak: tools ## The long ones: SIGKILL at every point, the hard demo, and what takes minutes
+soak: tools ## The long ones: SIGKILL at every point, and what takes minutes
 	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
 
 .PHONY: bench

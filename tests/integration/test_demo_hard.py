@@ -31,9 +31,6 @@ PROGRAM: t.Final = ROOT / "tests" / "fleet" / "demo_hard.py"
 NET: t.Final = "127.%d.0" % (160 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
 ACCEPTED: t.Final = "desk@app2->gateway.trace@sip1"
 
-# four runs take minutes, and nothing else may slow them down
-pytestmark = pytest.mark.soak
-
 #: Who waits for whom after each run, by a part of the pair's name and of what is to do about it.
 WAITS: t.Final[tuple[dict[str, str], ...]] = (
     {"gateway.trunk": "Partner Ltd", "confserv": "network team", "portal": "company", "queue_standby": "drill"},

@@ -18,7 +18,7 @@ MINE, OTHER = SERVERS
 
 
 def flip_a_byte_of_a_key(fleet: Fleet) -> str:
-    path = fleet.material(MINE) / "key.pem"
+    path = fleet.material(OTHER) / "key.pem"
     data = bytearray(path.read_bytes())
     data[60] ^= 1
     path.chmod(0o600)
@@ -28,7 +28,7 @@ def flip_a_byte_of_a_key(fleet: Fleet) -> str:
 
 
 def let_everybody_read_a_key(fleet: Fleet) -> str:
-    (fleet.material(MINE) / "key.pem").chmod(0o644)
+    (fleet.material(OTHER) / "key.pem").chmod(0o644)
     return "key.pem is 0644"
 
 
@@ -55,20 +55,19 @@ def leave_a_process_on_its_old_certificate(fleet: Fleet) -> str:
     return "presents another certificate"
 
 
+#: All five, in as few runs as tell them apart: a gate that does not hold hides those that follow.
 DAMAGES: t.Final = (
-    flip_a_byte_of_a_key,
-    let_everybody_read_a_key,
-    put_another_valid_certificate_in,
-    set_a_client_back_to_clear,
-    leave_a_process_on_its_old_certificate,
+    (put_another_valid_certificate_in, let_everybody_read_a_key),
+    (set_a_client_back_to_clear,),
+    (leave_a_process_on_its_old_certificate, flip_a_byte_of_a_key),
 )
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_drift_is_named_by_verify_and_mended_by_rollout(enforced: Fleet, damage: t.Callable[[Fleet], str]):
-    words = damage(enforced)
+@pytest.mark.parametrize("damages", DAMAGES, ids=lambda found: " and ".join(each.__name__ for each in found))
+def test_drift_is_named_by_verify_and_mended_by_rollout(enforced: Fleet, damages: tuple[t.Callable[[Fleet], str], ...]):
+    words = [damage(enforced) for damage in damages]
     verified = enforced.playbook("verify", *QUICK).must_end(2)
-    assert words in verified.last_lines
+    assert not [each for each in words if each not in verified.last_lines], verified.last_lines
     assert verified.changed == 0
     mended = enforced.playbook("rollout", *ENFORCE).must_end(0)
     assert mended.changed > 0

@@ -64,9 +64,11 @@ def test_it_answers_in_the_clear_and_over_tls_and_lists_its_sessions(
         processes.wait_started(tmp_path)
         trust = str(authority.issue("127.97.1.2").trust)
         context = ssl.create_default_context(cafile=trust)
-        with socket.create_connection((ADDRESS, PORT), 5) as clear, socket.create_connection(
-            (ADDRESS, TLS_PORT), 5
-        ) as raw, context.wrap_socket(raw, server_hostname=ADDRESS) as secure:
+        with (
+            socket.create_connection((ADDRESS, PORT), 5) as clear,
+            socket.create_connection((ADDRESS, TLS_PORT), 5) as raw,
+            context.wrap_socket(raw, server_hostname=ADDRESS) as secure,
+        ):
             for sock in (clear, secure):
                 sock.sendall(b"somebody 1 canary\n")
                 assert sock.recv(100) == b"ok 1\n"
