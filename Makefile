@@ -109,10 +109,10 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@# the demos alone: they are held to messages and milliseconds, and nothing else may slow them down
 	@$(pytest) $(demos)
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
-	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, and whole fleets that take minutes"
+	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points"
 
 .PHONY: soak
-soak: tools ## The long ones: SIGKILL at every point, and what takes minutes
+soak: tools ## The long ones: SIGKILL at every point
 	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
 
 .PHONY: bench

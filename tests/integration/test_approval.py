@@ -11,8 +11,6 @@ import re
 import signal
 from pathlib import Path
 
-import pytest
-
 from .harness import ENFORCE, QUICK, Fleet, still
 
 
@@ -27,7 +25,6 @@ def approved_plan(fleet: Fleet) -> str:
     return digest.group(1)
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_only_the_approved_plan_is_carried_out_and_its_history_cannot_be_edited(clear: Fleet):
     digest = approved_plan(clear)
     approved = (*ENFORCE, "-e", "tls_approved_plan=%s" % digest, "-e", "tls_change=CHG-0451")

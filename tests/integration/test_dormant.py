@@ -10,8 +10,6 @@ import signal
 import time
 import typing as t
 
-import pytest
-
 from .harness import ENFORCE, SERVERS, Fleet
 
 
@@ -33,7 +31,6 @@ def sessions(fleet: Fleet, instance: str) -> str:
     return (fleet.folder(instance) / "sessions.jsonl").read_text()
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_standby_is_configured_asleep_and_enforced_after_its_failover(clear: Fleet):
     def is_a_standby(data: dict[str, t.Any]) -> None:
         for connection in data["connections"]:

@@ -17,8 +17,6 @@ import time
 import typing as t
 from pathlib import Path
 
-import pytest
-
 from .harness import ENFORCE, HOLDS_A_SESSION, ROOT, SERVERS, Fleet
 
 CLEAR_PORT: t.Final = 12020
@@ -149,7 +147,6 @@ def enumerated(fleet: Fleet, carrier: Carrier, addresses: t.Mapping[str, str]) -
     os.kill(int((fleet.folder("router@app1") / "component.pid").read_text()), signal.SIGHUP)
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_ends_that_are_not_ours_are_waited_for_by_name_and_what_is_seen_closes_the_wait(clear: Fleet, tmp_path: Path):
     network = clear.net.rpartition(".")[0]
     addresses = {"carrier": network + ".98.7", "partner": network + ".97.7"}
@@ -268,7 +265,6 @@ def dialled_through(fleet: Fleet, balancer: Balancer) -> None:
     os.kill(int((fleet.folder(HOLDS_A_SESSION) / "component.pid").read_text()), signal.SIGHUP)
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_client_behind_a_balancer_gets_through_to_every_member_before_it_moves(clear: Fleet):
     with Balancer(clear, clear.net.rpartition(".")[0] + ".96.1") as balancer:
         balancer.passes(CLEAR_PORT)

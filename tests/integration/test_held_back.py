@@ -30,7 +30,7 @@ def others(fleet: Fleet, client: str) -> dict[str, tuple[str, str]]:
     return {name: row for name, row in fleet.stages().items() if not name.startswith(client + "->")}
 
 
-@pytest.mark.parametrize("client", [HOLDS_A_SESSION, pytest.param(CONNECTS_ANEW, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("client", [HOLDS_A_SESSION, CONNECTS_ANEW])
 def test_a_client_with_a_foreign_ca_list_stays_back_alone(clear: Fleet, client: str):
     """Its CA list is its own affair, no option of ours writes it, so only its sessions can tell."""
     foreign, key = clear.root / "foreign.pem", clear.root / "foreign.key"

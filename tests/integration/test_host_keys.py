@@ -14,7 +14,6 @@ import stat
 import typing as t
 from pathlib import Path
 
-import pytest
 from pki_team import Team, openssl
 
 from .harness import ENFORCE, HOLDS_A_SESSION, SERVERS, Fleet
@@ -63,7 +62,6 @@ def adds_a_name(data: dict[str, t.Any]) -> None:
     data["identities"][SERVERS[0]]["names"] = ["added.example.net"]
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_key_is_born_on_its_host_and_is_never_anywhere_else(clear: Fleet):
     clear.make_mutual(presenting=("router", "desk"))
     clear.edit_yaml("tls_connections.yml", names_at_home)
@@ -131,7 +129,6 @@ def answer(fleet: Fleet, team: Team, instance: str) -> str:
     return openssl("req", "-in", folder / "request.pem", "-noout", "-pubkey")
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_key_that_never_leaves_its_host_is_signed_by_others(clear: Fleet):
     team = Team(clear.root / "corporate")
     clear.make_mutual(presenting=("router", "desk"))

@@ -88,7 +88,6 @@ def certificate_of(fleet: Fleet, instance: str, identity: str) -> str:
     return fingerprint((fleet.material(instance) / identity / "certificate.pem").read_text())
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_each_listener_and_each_role_presents_a_certificate_of_its_own(several: Fleet):
     several.playbook("rollout", *ENFORCE).must_end(0)
     assert set(several.stages().values()) == {("enforced", "done")}
@@ -132,7 +131,6 @@ def test_each_listener_and_each_role_presents_a_certificate_of_its_own(several: 
     assert again.changed == 0, again.text[-3000:]
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_drift_renewal_and_exchange_of_one_certificate_leave_the_others_as_they_are(several: Fleet):
     several.playbook("rollout", *ENFORCE).must_end(0)
     server = SERVERS[0]

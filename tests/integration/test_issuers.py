@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import typing as t
 
-import pytest
 from pki_team import Team, openssl
 
 from .harness import ENFORCE, PAIRS, QUICK, SERVERS, Fleet, still
@@ -26,7 +25,6 @@ def ask_others(fleet: Fleet) -> None:
     file.write_text(file.read_text().replace("tls_store_passphrase:", "tls_identities_passphrase:"))
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_team_answers_between_runs_and_nothing_else_than_planned_is_taken(clear: Fleet):
     team = Team(clear.root / "corporate")
     ask_others(clear)
@@ -102,7 +100,6 @@ def test_a_ca_list_that_is_not_there_holds_back_who_needs_it_and_nobody_else(cle
     clear.must_talk()
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_listener_that_is_on_tls_already_keeps_its_certificate_until_its_issuer_is_changed(clear: Fleet):
     team = Team(clear.root / "corporate")
     server, address = SERVERS[0], clear.address(SERVERS[0])

@@ -9,8 +9,6 @@ import socket
 import ssl
 import typing as t
 
-import pytest
-
 from .harness import CONNECTS_ANEW, ENFORCE, HOLDS_A_SESSION, QUICK, SERVERS, SWITCH, Fleet
 
 
@@ -41,7 +39,6 @@ def agrees(fleet: Fleet, ciphers: str) -> bool:
     return True
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_an_old_client_that_cannot_agree_is_seen_before_it_is_switched(clear: Fleet):
     def limited(data: dict[str, t.Any]) -> None:
         data["components"]["confserv"]["listeners"]["default"]["profile"] = "fips"

@@ -32,7 +32,7 @@ def lose_when(fleet: Fleet, hosts: SshHosts, names: t.Sequence[str], process: su
     [
         (["app1"], "round 1 of"),
         (["app1"], "step connect-confserv.default router@app1"),
-        pytest.param(["cfg2"], "step permit-default confserv@cfg1", marks=pytest.mark.soak),
+        (["cfg2"], "step permit-default confserv@cfg1"),
         (["app1", "cfg1", "cfg2"], "round 1 of"),
         (["app1", "cfg1", "cfg2"], "PLAY [Material]"),
     ],

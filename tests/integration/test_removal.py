@@ -13,8 +13,6 @@ import time
 import typing as t
 from pathlib import Path
 
-import pytest
-
 from .harness import ENFORCE, Fleet
 
 
@@ -41,7 +39,6 @@ def serials_on_lists(fleet: Fleet) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.lower()
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_what_left_the_model_leaves_its_hosts_once_nothing_uses_it(enforced: Fleet):
     hosts = enforced.root / "hosts"
     gone = {"desk@app1": hosts / "app1/connsec/desk", "confserv@cfg2": hosts / "cfg2/connsec/confserv"}

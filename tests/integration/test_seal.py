@@ -9,8 +9,6 @@ import hashlib
 import json
 import subprocess
 
-import pytest
-
 from .harness import BIN, QUICK, Fleet
 
 PREPARED = (*QUICK, "-e", "tls_scope=all", "-e", "tls_until=presented")
@@ -44,7 +42,6 @@ def shorten(fleet: Fleet) -> None:
     (ledger / "connections.json").write_text(json.dumps(current))
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_sealed_ledger_shows_what_was_done_to_it_without_its_passphrase(clear: Fleet):
     passphrase = vaulted(clear)
     clear.playbook("rollout", *PREPARED, "-vvv", *passphrase).must_end(0)

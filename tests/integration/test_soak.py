@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from .harness import ENFORCE, SERVERS, Fleet
 
 CLEAR_PORT = 12020
@@ -45,7 +43,6 @@ def stages_at(fleet: Fleet, host: str) -> set[tuple[str, str]]:
     return {row for name, row in fleet.stages().items() if name.endswith("@" + host)}
 
 
-@pytest.mark.soak  # make test has no time for it
 def test_a_listener_stays_open_until_its_peers_were_collected_and_none_is_a_stranger(switched: Fleet):
     run = switched.playbook("rollout", *ENFORCE, *SOAK).must_end(0)
     assert set(switched.stages().values()) == {("switched", "waiting")}
