@@ -78,7 +78,8 @@ def write(report: Json, directory: str) -> None:
     """
     folder = Folder(os.path.abspath(directory))
     folder.make()
-    batch = Batch()
-    batch.add(folder, "report.json", (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
-    batch.add(folder, "report.html", render(report).encode())
-    batch.publish()
+    with folder.locked():  # which also takes away what a run left that was killed in here
+        batch = Batch()
+        batch.add(folder, "report.json", (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
+        batch.add(folder, "report.html", render(report).encode())
+        batch.publish()
