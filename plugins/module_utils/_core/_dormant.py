@@ -78,7 +78,7 @@ def why_unexercised(scene: Scene, pair: Pair, *, live: bool) -> str:
     if connection.dormant:
         words = "%s is dormant (%s): no TLS session of it was seen so far, and no drill is named"
         return words % (pair.id, connection.dormant)
-    if not scene.ours(pair.server) or scene.clear(pair).outcome != "clear":
+    if not scene.ours(pair.server) or scene.clear(pair).refuses_plaintext:
         return ""  # plaintext is not ours to take away, or nobody has it any more
     words = "the client of %s is not ours: no TLS session was seen that can be nobody else's, and no drill is named"
     return words % pair.id

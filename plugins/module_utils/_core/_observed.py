@@ -162,6 +162,10 @@ class SeenInstance:
     adopted: t.Mapping[str, Json] = field(default_factory=dict)
 
 
+#: Classes of a plaintext probe that mean: plaintext is refused here.
+_REFUSED: t.Final = ("connection_refused", "plaintext_refused", "tls_only", "udp_closed")
+
+
 @dataclass(frozen=True)
 class SeenProbe:
     """What somebody who dialled an endpoint saw.
@@ -191,6 +195,11 @@ class SeenProbe:
     demanded: bool | None = None
     foreign: str = ""
     old_protocols: t.Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def refuses_plaintext(self) -> bool:
+        """Whether plaintext is refused there; any other silence may be a server in trouble."""
+        return self.kind in _REFUSED
 
     @property
     def is_tls(self) -> bool:

@@ -29,9 +29,6 @@ _WITHOUT_DEMAND: t.Final = tuple(stage for stage in STAGES if stage != "demanded
 #: The stage that a pair has reached once a step of this stage has worked.
 MOVES_TO: t.Final = {"permit": "permissive", "connect": "switched", "demand": "demanded", "enforce": "enforced"}
 
-#: Classes of a plaintext probe that mean: plaintext is refused here. Any other silence may be a server in trouble.
-PLAINTEXT_REFUSED: t.Final = ("connection_refused", "plaintext_refused", "tls_only", "udp_closed")
-
 #: What is seen of a standby before a failover.
 ASLEEP: t.Final = "nobody listens there, for it is a standby"
 
@@ -331,7 +328,7 @@ def _switched_by_others(scene: Scene, pair: Pair) -> Evidence:
         seen = "a TLS session that may be another's as well: %s" % perhaps[0]
         seen += "; %s" % pair.connection.drill if pair.connection.drill else ""
         return holds("switched", expected, seen, security=security)
-    if scene.clear(pair).kind in PLAINTEXT_REFUSED:
+    if scene.clear(pair).refuses_plaintext:
         return holds("switched", expected, "no session at the moment; nothing but TLS is answered", security=security)
     if rank(scene.highest.get(pair.id, "plain")) >= rank("switched"):
         return holds("switched", expected, "no session at the moment; it was seen on TLS before", security=security)
@@ -413,10 +410,10 @@ def _enforced(scene: Scene, pair: Pair) -> Evidence:
     if is_asleep(scene, pair):
         return _asleep(scene, "enforced", pair)
     clear, tls = scene.clear(pair), scene.tls(pair)
-    if not scene.ours(pair.server) and clear.kind not in PLAINTEXT_REFUSED:
+    if not scene.ours(pair.server) and not clear.refuses_plaintext:
         seen = clear.reason or "nobody looked"
         return _theirs(scene, "enforced", expected, seen, pair.server, "refuse plaintext", security="clear")
-    if clear.kind not in PLAINTEXT_REFUSED:
+    if not clear.refuses_plaintext:
         return fails("enforced", expected, clear.reason or "nobody looked", "clear")
     for protocol, answer in sorted(tls.old_protocols.items()):
         if answer == "accepted":

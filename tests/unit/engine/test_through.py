@@ -19,7 +19,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._observed import
     Socket,
 )
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
-from ansible_collections.connsec.tls.plugins.module_utils._core._scene import front_probe
+from ansible_collections.connsec.tls.plugins.module_utils._core._scene import clear_probe, front_probe
 from ansible_collections.connsec.tls.plugins.module_utils._core._sessions import sessions_of, tls_targets
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import GATES, examine, stage_of
 from ansible_collections.connsec.tls.plugins.module_utils._core._strangers import strangers
@@ -211,6 +211,19 @@ def test_a_listener_is_closed_once_somebody_knows_that_a_health_check_is_on_tls(
             if pair.client.component == "balancer":
                 scene = with_probe(scene, pair, clear="refused")
     assert enforcing(scene) == (True, None)
+
+
+def test_a_clear_port_that_does_not_answer_in_time_is_not_one_that_refuses_plaintext():
+    scene = monitored()
+    late = SeenProbe("timeout", "timeout", reason="no answer in time")
+    scene = dataclasses.replace(
+        scene,
+        probes={
+            **scene.probes,
+            **{clear_probe(p): late for p in scene.model.pairs if p.client.component == "balancer"},
+        },
+    )
+    assert enforcing(scene)[0] is False
 
 
 def test_a_drill_of_a_client_that_is_not_ours_is_named_in_its_evidence():
