@@ -77,7 +77,6 @@ observation:
   description:
     - What is seen, with the keys RV(ignore:clock), RV(ignore:instances), RV(ignore:probes), RV(ignore:watch),
       RV(ignore:settled), RV(ignore:source_ports) and RV(ignore:token), as C(docs/looking.md) describes them.
-    - As JSON text where the request has a C(token), by which the engine of this collection knows its answers.
   returned: success
   type: dict
   sample:

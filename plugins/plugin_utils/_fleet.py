@@ -171,8 +171,7 @@ class Fleet:
     @property
     def trust_files(self) -> dict[str, str]:
         """Return the files of the CA lists of others, by authority; their paths begin at the inventory's folder."""
-        start = self.inventory_directory or ""
-        return {name: os.path.join(start, path) for name, path in self._trust_files.items()}
+        return _below(self.inventory_directory, self._trust_files)
 
     @functools.cached_property
     def _trust_files(self) -> dict[str, str]:
@@ -307,19 +306,17 @@ def _fleet(
 ) -> Fleet:
     """Return the fleet; ``unread`` are the CA lists that could not be read when the run began, None to look now."""
     addresses = {name: tuple(model.hosts[name].addresses) for name in hosts if name in model.hosts}
-    directory = task_vars.get("tls_inventory_directory")
+    directory = str(task_vars.get("tls_inventory_directory") or "") or None
     declared = _declared_kinds(model)
     model = _without_settings_blocked(model, hosts, declared)
     kinds = _kinds(model, hosts, declared)
     refuse_split_flips(model, kinds)
     refuse_udp_on_one_port(model, kinds)
     variables = {name: str(task_vars[name]) for name in STORE_VARIABLES if task_vars.get(name)}
-    paths = store_paths(variables, inventory_directory=str(directory) if directory else None)
+    paths = store_paths(variables, inventory_directory=directory)
     adopt = flag(task_vars.get("tls_seal_ledger", False), "tls_seal_ledger")
-    start = str(directory) if directory else ""
     if unread is None:
-        files = Wishes(model, kinds, addresses).trust_files()
-        unread = unreadable_lists({name: os.path.join(start, path) for name, path in files.items()})
+        unread = unreadable_lists(_below(directory, Wishes(model, kinds, addresses).trust_files()))
     wishes = Wishes(model, kinds, addresses, unread=unread)
     model = with_pairs_blocked(model, pairs_without_list(model, wishes, unread))
     return Fleet(
@@ -329,7 +326,7 @@ def _fleet(
         addresses=addresses,
         wishes=wishes,
         paths=paths,
-        inventory_directory=str(directory) if directory else None,
+        inventory_directory=directory,
         can_sign=bool(task_vars.get("tls_can_sign")),
         now=int(time.time()),
         operator=operator_of(task_vars),
@@ -450,6 +447,11 @@ def _without_settings_blocked(model: Model, hosts: t.Mapping[str, HostFacts], de
                 end.component,
             )
     return _blocked(model, waits)
+
+
+def _below(directory: str | None, paths: t.Mapping[str, str]) -> dict[str, str]:
+    """Return paths that begin at a folder."""
+    return {name: os.path.join(directory or "", path) for name, path in paths.items()}
 
 
 def _blocked(model: Model, why: t.Mapping[str, str]) -> Model:

@@ -23,11 +23,9 @@ from ..module_utils._core._soak import listeners_by_host
 from ..module_utils._core._survey import Ask
 from ._births import births_of
 from ._fleet import Fleet
-from ._relay import BIRTH, Json, parts, told
+from ._relay import BIRTH, NOBODY, Json, parts, told, with_localhost
 from ._store import StoreView
 
-#: A host pattern that matches nobody.
-NOBODY: t.Final = "tls_none"
 _NOTHING: t.Final = Plan((), ())
 
 
@@ -88,12 +86,6 @@ def hand_out(
         "result_hosts": NOBODY if work.goal == "plan" else ["localhost"],
     }
     return Handed(facts, {host: {row["identity"]: row["name"] for row in rows} for host, rows in births.items()})
-
-
-def with_localhost(hosts: t.Iterable[str]) -> list[str] | str:
-    """Return the hosts of a play that has work for them: a play whose hosts are all lost would end the run."""
-    found = sorted(hosts)
-    return [*found, "localhost"] if found else NOBODY
 
 
 def _kinds_edit(work: Work) -> bool:

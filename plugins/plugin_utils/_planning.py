@@ -32,9 +32,10 @@ from ._approval import approved_digest, refuse_unapproved, write_plan
 from ._ask import ACTING, flag, keep_steps, looks_at_hosts, next_wave, read_ask, refuse_partial_runs
 from ._firewall import write_sheet
 from ._fleet import Fleet, Render, gather, read_fleet
-from ._handing import NOBODY, Work, hand_out
+from ._handing import Work, hand_out
 from ._library import refuse_old_library
 from ._relay import (
+    NOBODY,
     Json,
     Looks,
     Progress,

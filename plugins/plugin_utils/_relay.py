@@ -28,6 +28,8 @@ Json = dict[str, t.Any]
 ByHost = t.Mapping[str, t.Any]
 
 
+#: A host pattern that matches nobody.
+NOBODY: t.Final = "tls_none"
 #: What the answers of hosts carry where keys are born.
 BIRTH: t.Final = "birth"
 
@@ -48,6 +50,12 @@ def recall(task_vars: t.Mapping[str, t.Any]) -> Json:
 def told(value: t.Any) -> str:
     """Return a value as facts carry it."""
     return json.dumps(value, separators=(",", ":"))
+
+
+def with_localhost(hosts: t.Iterable[str]) -> list[str] | str:
+    """Return the hosts of a play that has work for them: a play whose hosts are all lost would end the run."""
+    found = sorted(hosts)
+    return [*found, "localhost"] if found else NOBODY
 
 
 def parts(by_host: ByHost) -> dict[str, str]:
@@ -209,7 +217,7 @@ class OpenRound:
             "again": parts({host: request for host, request in self.again.items() if host not in outside}),
             "slots": max((len(rows) for rows in self.edits.values()), default=0),
             "takes_back_or_watches": bool(self.reverse or self.watch),
-            "watch_hosts": [*sorted(self.watch), "localhost"] if self.watch else "tls_none",
+            "watch_hosts": with_localhost(self.watch),
         }
 
 
@@ -248,8 +256,6 @@ class Looks:
         for host in hosts:
             result = delegated.get(host) or self.of(host, variable)
             observation = result.get("observation") or {}
-            if isinstance(observation, str):
-                observation = json.loads(observation)
             if observation.get("token") == token:
                 _take(seen, host, observation, result.get("asked_between"))
                 ports.update(observation.get("source_ports") or ())

@@ -4,8 +4,7 @@
 """Requests for others to sign: made, kept with their key, shown, and closed; private to this collection.
 
 The identities' folder keeps ``<name>.requested``: what was asked for, and the key, encrypted as every key is, unless it
-was born on its host. What the
-PKI team needs lies beside the store, readable, and without anything secret::
+was born on its host. What the PKI team needs lies beside the store, readable, and without anything secret::
 
     requests/<name>/request.pem     the request (PKCS#10)
     requests/<name>/answer.pem      where its answer belongs

@@ -20,21 +20,23 @@ A key and its certificate share a file, so no reader ever sees one without the o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..module_utils._core._lost_store import refuse_refill
 from ..module_utils._core._material import NOT_ISSUED_YET, Revocation, WantedAuthority, WantedIdentity, identity_of
 from ._asking import Asking
 from ._csr import Request, read_request
-from ._folder import StoreError
+from ._folder import Folder, StoreError
 from ._found import look, opened, standing
 from ._holdings import MaterialFiles, NotIssued, material
 from ._place import StorePaths, refuse_bad_place, store_paths
 from ._secrets import PASSPHRASES, Passphrases, passphrases_of
 from ._transaction import Transaction, open_secrets
-from ._trust_list import read_trust_lists
+from ._trust_list import TrustList, read_trust_lists
 from ._view import Held, StoreView, inspect, look_at_requests, view_of, without_requests
 
 __all__ = [
@@ -120,34 +122,54 @@ def carry_out(
     """
     held = {**held, **{name: request.held or (request.spki_sha256,) for name, request in requests.items()}}
     lists = read_trust_lists(trust_files or {})
-
-    def able(view: StoreView) -> StoreView:
-        born = without_requests(view, identities, requests)
-        return preflight(paths, born, passphrases=passphrases, generations_seen=generations_seen)
-
-    view = able(inspect(paths, authorities, identities, now=now, held=held, revoke=revoke, trust_files=trust_files))
+    job = _Job(paths, authorities, identities, now, passphrases, generations_seen, requests, held, revoke, lists)
+    found = inspect(paths, authorities, identities, now=now, held=held, revoke=revoke, trust_files=trust_files)
+    view = job.able(found)
     if not view.changes:
         return view
     with opened(paths) as (authority_folder, identity_folder):
         authority_folder.make()
         identity_folder.make()
         with authority_folder.locked(), identity_folder.locked():
-            found = look(authority_folder, identity_folder, identities, lists=lists)
-            asked = look_at_requests(paths, identity_folder, identities, lists)
-            view = able(view_of(found, asked, authorities, identities, now=now, held=held, revoke=revoke))
-            if not view.changes:
-                return view
-            secrets = open_secrets((authority_folder, identity_folder), view.changes, passphrases, make=True)
-            transaction = Transaction(authority_folder, identity_folder, found, secrets, now=now, workers=workers)
-            try:
-                issued = transaction.run(authorities, identities, view.acts("sign"), requests, revoke)
-            finally:
-                transaction.close()
-            opened_identities = secrets.get("identities")
-            asking = Asking(paths.requests, identity_folder, opened_identities, asked, born=requests, now=now)
-            taken = asking.run(identities, view)
-            after = look(authority_folder, identity_folder, taken, lists=lists)
-            asked = look_at_requests(paths, identity_folder, identities, lists)
-    holding = dataclasses.replace(after, identities={**found.identities, **issued, **after.identities})
-    new = view_of(holding, asked, authorities, identities, now=now)
-    return dataclasses.replace(new, changes=view.changes, postponed=view.postponed, unfinished=view.unfinished)
+            return job.run(authority_folder, identity_folder, workers=workers)
+
+
+@dataclass(frozen=True, repr=False)
+class _Job:
+    """What one transaction is to do, in the words of :func:`carry_out`; ``lists`` are the CA lists of others."""
+
+    paths: StorePaths
+    authorities: t.Sequence[WantedAuthority]
+    identities: t.Sequence[WantedIdentity]
+    now: int
+    passphrases: Passphrases
+    generations_seen: t.Sequence[str]
+    requests: t.Mapping[str, Request]
+    held: Held
+    revoke: t.Sequence[Revocation]
+    lists: t.Mapping[str, TrustList]
+
+    def able(self, view: StoreView) -> StoreView:
+        """Return a view with what this run can do."""
+        born = without_requests(view, self.identities, self.requests)
+        return preflight(self.paths, born, passphrases=self.passphrases, generations_seen=self.generations_seen)
+
+    def run(self, authority_folder: Folder, identity_folder: Folder, *, workers: int | None) -> StoreView:
+        """Look again, now that both folders are locked, do what is due, and return the new view with what was made."""
+        folders, now, wanted = (authority_folder, identity_folder), self.now, (self.authorities, self.identities)
+        found = look(*folders, self.identities, lists=self.lists)
+        asked = look_at_requests(self.paths, identity_folder, self.identities, self.lists)
+        view = self.able(view_of(found, asked, *wanted, now=now, held=self.held, revoke=self.revoke))
+        if not view.changes:
+            return view
+        secrets = open_secrets(folders, view.changes, self.passphrases, make=True)
+        transaction = Transaction(*folders, found, secrets, now=now, workers=workers)
+        with contextlib.closing(transaction):
+            issued = transaction.run(*wanted, view.acts("sign"), self.requests, self.revoke)
+        identities = secrets.get("identities")
+        asking = Asking(self.paths.requests, identity_folder, identities, asked, born=self.requests, now=now)
+        after = look(*folders, asking.run(self.identities, view), lists=self.lists)
+        asked = look_at_requests(self.paths, identity_folder, self.identities, self.lists)
+        holding = dataclasses.replace(after, identities={**found.identities, **issued, **after.identities})
+        new = view_of(holding, asked, *wanted, now=now)
+        return dataclasses.replace(new, changes=view.changes, postponed=view.postponed, unfinished=view.unfinished)

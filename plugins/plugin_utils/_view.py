@@ -211,50 +211,85 @@ def view_of(
         held: by identity, the keys that its host has, where they are born there and somebody looked.
         revoke: certificates to revoke.
     """
-    revoked = [*found.journal.revoked, *revoke]
     infos = {name: authority.info(name) for name, authority in sorted(found.authorities.items())}
-    changes: list[Signing] = []
-    notes: list[str] = notes_on_lists(found.lists, now=now)
-    awaiting: dict[str, Awaited] = {}
-    for authority in sorted(authorities, key=lambda each: each.name):
-        info = infos.get(authority.name, AuthorityInfo(authority.name))
-        had_root = authority_target(authority.name, "root") in found.journal.issued
-        changes += plan_authority(authority, found=info, now=now, had_root=had_root, revoked=revoked)
-        notes += notes_on_authority(authority, found=info, now=now)
+    revoked = [*found.journal.revoked, *revoke]
+    changes = _due_of_authorities(found, authorities, infos, now=now, revoked=revoked)
     fallen = {each.serial for each in revoked}
-    for identity in sorted(identities, key=lambda each: each.name):
-        there = found.identities.get(identity.name)
-        if identity.name in asked:
-            on_host = held.get(identity.name) if identity.key_at == "host" else None
-            change, awaits = _requested(identity, there, asked[identity.name], now=now, on_host=on_host)
-            if awaits is not None:
-                awaiting[identity.name] = awaits
-        else:
-            change = plan_identity(identity, found=there, now=now, held=held.get(identity.name), revoked=fallen)
-        if change is not None:
-            changes.append(change)
+    rows = {
+        each.name: _due_of_identity(found, each, asked.get(each.name), now=now, held=held.get(each.name), fallen=fallen)
+        for each in sorted(identities, key=lambda each: each.name)
+    }
+    changes += [change for change, _awaits in rows.values() if change is not None]
+    awaiting = {name: awaits for name, (_change, awaits) in rows.items() if awaits is not None}
+    notes = notes_on_lists(found.lists, now=now)
+    for authority in sorted(authorities, key=lambda each: each.name):
+        notes += notes_on_authority(authority, found=infos.get(authority.name, AuthorityInfo(authority.name)), now=now)
     notes += [each.seen for each in awaiting.values()]
     notes += notes_on_identities(identities, found=found.identities, authorities=infos)
-    ours = sorted(found.authorities.items())
-    rooted = [(name, authority.root) for name, authority in ours if authority.root]
-    others = sorted(found.lists.items())
     return StoreView(
         changes=tuple(changes),
         identities=found.identities,
         authorities=infos,
-        trust={**{name: (root.info.sha256,) for name, root in rooted}, **{name: each.sha256 for name, each in others}},
-        roots={
-            **{name: (root.pem,) for name, root in rooted},
-            **{name: tuple(pem.decode() for pem in each.pems) for name, each in others},
-        },
-        issuing={name: tuple(ca.pem for ca in authority.issuing) for name, authority in ours},
-        crls={name: _lists_of(authority) for name, authority in ours},
-        lists={name: tuple(list_name(name, ca) for ca in authority.living(now)) for name, authority in ours},
         holds_identities=found.holds_identities,
         unfinished=_unfinished(found),
         notes=tuple(notes),
         awaited=awaiting,
+        **_certificates_of(found, now=now),
     )
+
+
+def _due_of_authorities(
+    found: Found,
+    authorities: t.Iterable[WantedAuthority],
+    infos: t.Mapping[str, AuthorityInfo],
+    *,
+    now: int,
+    revoked: t.Sequence[Revocation],
+) -> list[Signing]:
+    """Return what is due of authorities and their lists."""
+    changes: list[Signing] = []
+    for authority in sorted(authorities, key=lambda each: each.name):
+        info = infos.get(authority.name, AuthorityInfo(authority.name))
+        had_root = authority_target(authority.name, "root") in found.journal.issued
+        changes += plan_authority(authority, found=info, now=now, had_root=had_root, revoked=revoked)
+    return changes
+
+
+def _due_of_identity(
+    found: Found,
+    identity: WantedIdentity,
+    asked: Asked | None,
+    *,
+    now: int,
+    held: t.Collection[str] | None,
+    fallen: t.Collection[str],
+) -> tuple[Signing | None, Awaited | None]:
+    """Return what is due of an identity, and for whom it waits where others sign it."""
+    there = found.identities.get(identity.name)
+    if asked is None:
+        return plan_identity(identity, found=there, now=now, held=held, revoked=fallen), None
+    on_host = held if identity.key_at == "host" else None
+    return _requested(identity, there, asked, now=now, on_host=on_host)
+
+
+def _certificates_of(found: Found, *, now: int) -> dict[str, t.Any]:
+    """Return the certificates and lists of authorities, as the view has them: ours, and the lists of others."""
+    ours = sorted(found.authorities.items())
+    rooted = [(name, authority.root) for name, authority in ours if authority.root]
+    others = sorted(found.lists.items())
+    return {
+        "trust": {
+            **{name: (root.info.sha256,) for name, root in rooted},
+            **{name: each.sha256 for name, each in others},
+        },
+        "roots": {
+            **{name: (root.pem,) for name, root in rooted},
+            **{name: tuple(pem.decode() for pem in each.pems) for name, each in others},
+        },
+        "issuing": {name: tuple(ca.pem for ca in authority.issuing) for name, authority in ours},
+        "crls": {name: _lists_of(authority) for name, authority in ours},
+        "lists": {name: tuple(list_name(name, ca) for ca in authority.living(now)) for name, authority in ours},
+    }
 
 
 def _requested(

@@ -24,6 +24,7 @@ import typing as t
 
 from .._core._birth import BirthRefused, PendingKey, Terms, WantedKey, keeps_its_key, plan_birth
 from .._core._change import Change
+from .._core._names import identity_name
 from ._born import KEY, KEYSTORE, PASSWORD, RECORD, kept, record_of, waiting_in
 from ._der import key_of_request
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_new
@@ -77,8 +78,6 @@ class Birth:
             FilesError: the account is not there.
             NameRefused: the identity's name cannot become a folder.
         """
-        from .._core._names import identity_name  # a look needs none of it
-
         identity = identity_name(str(asked["identity"]), "identity")
         certified = str(asked.get("certified") or "")
         self._wanted = WantedKey(str(asked["name"]), identity, str(asked["key_type"]), certified, Terms.of(asked))
