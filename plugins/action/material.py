@@ -13,10 +13,10 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._material import IdentityInfo, by_folder
-from ..plugin_utils._fleet import plain
 from ..plugin_utils._place import STORE_VARIABLES
 from ..plugin_utils._run import refuse_while_held
 from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, standing, store_paths
+from ..plugin_utils._variables import plain
 
 MODULE = "connsec.tls.material"
 

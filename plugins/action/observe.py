@@ -12,8 +12,8 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils._fleet import plain
 from ..plugin_utils._stranger import strange_identity
+from ..plugin_utils._variables import plain
 
 MODULE = "connsec.tls.observe"
 

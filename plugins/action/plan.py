@@ -15,10 +15,10 @@ from ansible.utils.display import Display
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._ask import ACTING, GOALS
 from ..plugin_utils._firewall import seen_of
-from ..plugin_utils._fleet import rendered
 from ..plugin_utils._inventory_hosts import needs_rendering
 from ..plugin_utils._memory import uncollected
 from ..plugin_utils._planning import Decision, decide, prepare
+from ..plugin_utils._variables import rendered
 from ..plugin_utils._visible import visible
 from ..plugin_utils._words import plan_lines
 

@@ -16,10 +16,10 @@ from ansible.utils.display import Display
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils import _run
 from ..plugin_utils._ask import ACTING
-from ..plugin_utils._fleet import rendered
 from ..plugin_utils._keeping import read_before, record, write
 from ..plugin_utils._outcome import Outcome, trouble
 from ..plugin_utils._rounds import Standing, stand, words_of
+from ..plugin_utils._variables import rendered
 from ..plugin_utils._visible import visible
 from ..plugin_utils._words import outcome_lines
 

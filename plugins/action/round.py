@@ -13,8 +13,8 @@ from ansible.utils.display import Display
 
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils import _rounds
-from ..plugin_utils._fleet import rendered
 from ..plugin_utils._relay import told
+from ..plugin_utils._variables import rendered
 from ..plugin_utils._visible import visible
 from ..plugin_utils._words import round_lines
 

@@ -22,7 +22,7 @@ from ..module_utils._core._observed import clock_off
 from ..module_utils._core._scene import clear_probe, front_probe, tls_probe
 from ..module_utils._core._steps import Round, Step
 from ..module_utils._core._survey import Ask
-from ._fleet import plain
+from ._variables import plain
 
 Json = dict[str, t.Any]
 ByHost = t.Mapping[str, t.Any]
