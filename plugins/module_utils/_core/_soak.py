@@ -76,23 +76,32 @@ def coverage(seen: SeenSoak) -> str:
 
 
 def _who_used_it(scene: Scene, pair: Pair, seen: SeenSoak, seconds: float) -> Evidence | None:
-    """Return the stranger, or the client that went on in the clear after it was switched, that was collected last."""
+    """Return who was collected that keeps a listener open, the last one seen: a stranger, or else a left-over session.
+
+    A session is left over where a client went on in the clear after it was switched.
+    """
     listener = listener_id(pair.server, pair.listener.name)
     pairs = scene.model.pairs_of_listener(pair.server.name, pair.listener.name)
+    expected = "nobody uses %s in the clear" % listener
+    leftover = None
     for address, peer in sorted(seen.peers.items(), key=lambda row: -row[1].last):
         if peer.last < seen.at - seconds:
             break
         known = [each for each in pairs if any(who_may_be_at(scene, each, address))]
-        expected = "nobody uses %s in the clear" % listener
         often = "seen %d times, last at %s" % (peer.count, _moment(peer.last))
         if not known:
             who = "%s, which no enumerated client has, was %s" % (address, often)
             return fails("enforced", expected, who, "stranger")
-        late = [each for each in known if peer.last > _on_tls_since(scene, each) + _SKEW]
-        if late and len(late) == len(known) and scene.shape(pair) == "second_listener":
-            who = "%s, a clear session of %s after it was switched, was %s" % (address, late[0].client.name, often)
-            return fails("enforced", expected, who, "leftover")
-    return None
+        if leftover is None and _went_on(scene, known, peer.last):
+            who = "%s, a clear session of %s after it was switched, was %s" % (address, known[0].client.name, often)
+            leftover = fails("enforced", expected, who, "leftover")
+    return leftover
+
+
+def _went_on(scene: Scene, known: t.Sequence[Pair], last: float) -> bool:
+    """Return whether every client that a session may be of was on TLS when it was last seen in the clear."""
+    late = all(last > _on_tls_since(scene, each) + _SKEW for each in known)
+    return late and scene.shape(known[0]) == "second_listener"
 
 
 def _on_tls_since(scene: Scene, pair: Pair) -> float:

@@ -29,7 +29,8 @@ KEPT: t.Final = 400 * 86400
 MOST_PEERS: t.Final = 10_000
 MOST_INTERVALS: t.Final = 10_000
 
-_LISTENS = b"0A"
+_LISTENS: t.Final = b"0A"
+_TIME_WAIT: t.Final = b"06"
 _WILDCARDS: t.Final = ("0.0.0.0", "::")
 
 Json = t.Dict[str, t.Any]
@@ -45,8 +46,11 @@ def address_of(digits: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
-def connections(ports: t.Collection[int]) -> list[tuple[End, End]]:
-    """Return the connections whose own end is on one of these ports, as (own end, peer)."""
+def connections(ports: t.Collection[int], *, ended: bool = False) -> list[tuple[End, End]]:
+    """Return the connections whose own end is on one of these ports, as (own end, peer).
+
+    Linux lists one that has ended for another minute; where ``ended`` is set only those are returned.
+    """
     wanted = frozenset(b"%04X" % port for port in ports)
     found = []
     for name in ("tcp", "tcp6"):
@@ -57,7 +61,9 @@ def connections(ports: t.Collection[int]) -> list[tuple[End, End]]:
             continue
         for line in lines:
             fields = line.split(None, 4)
-            if len(fields) > 3 and fields[1][-4:] in wanted and fields[3] != _LISTENS:
+            if len(fields) < 4 or fields[1][-4:] not in wanted or fields[3] == _LISTENS:
+                continue
+            if not ended or fields[3] == _TIME_WAIT:
                 own, peer = ((address_of(end[:-5]), int(end[-4:], 16)) for end in fields[1:3])
                 found.append((own, peer))
     return found
@@ -89,13 +95,18 @@ def add(seen: Json, address: str, now: float) -> None:
     peer["count"] += 1
 
 
+def goes_on(seen: Json, begun: float) -> bool:
+    """Return whether a watch that begins then follows the last one without a gap."""
+    intervals = seen["intervals"]
+    return bool(intervals) and 0 <= begun - intervals[-1][1] <= GAP
+
+
 def watched(seen: Json, begun: float, ended: float) -> None:
     """Note an interval in which a listener was watched; one that follows the last without a gap lengthens it."""
-    intervals = seen["intervals"]
-    if intervals and 0 <= begun - intervals[-1][1] <= GAP:
-        intervals[-1][1] = ended
+    if goes_on(seen, begun):
+        seen["intervals"][-1][1] = ended
     else:
-        intervals.append([begun, ended])
+        seen["intervals"].append([begun, ended])
 
 
 def trimmed(seen: Json, now: float) -> Json:
@@ -118,14 +129,20 @@ def read(path: str) -> Json:
 
 
 def collect(folder: str, *, seconds: float, interval: float) -> Json:
-    """Watch the listeners for some seconds and return all that was collected so far; it is on the disk then."""
+    """Watch the listeners for some seconds and return all that was collected so far; it is on the disk then.
+
+    What had ended before a watch that follows none was used while nobody watched, and does not count.
+    """
     listeners = read(os.path.join(folder, CONFIGURATION)).get("listeners") or []
     path = os.path.join(folder, COLLECTED)
     before = read(path).get("listeners") or {}
     found: Json = {each["id"]: before.get(each["id"]) or {"peers": {}, "intervals": []} for each in listeners}
     ports, ours = {each["port"] for each in listeners}, first_probe_port()
-    known: dict[str, set[End]] = {each["id"]: set() for each in listeners}
     begun = time.time()
+    over = connections(ports, ended=True)
+    known: dict[str, set[End]] = {
+        each["id"]: set() if goes_on(found[each["id"]], begun) else peers_of(each, over, ours) for each in listeners
+    }
     until = time.monotonic() + seconds
     while True:
         rows = connections(ports)

@@ -67,6 +67,11 @@ HELD = [
         "leftover",
         "10.0.0.4, a clear session of desk@app2 after it was switched, was seen 12 times, last at 2027-01-13 08:00 UTC",
     ),
+    (
+        {"intervals": FULL, "peers": peers(**{"10_0_0_4": 2, "10_9_9_9": 3})},
+        "stranger",
+        "10.9.9.9, which no enumerated client has, was seen 12 times, last at 2027-01-12 08:00 UTC",
+    ),
 ]
 
 

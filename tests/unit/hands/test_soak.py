@@ -77,6 +77,30 @@ def test_runs_without_a_gap_are_one_interval_and_peers_are_counted_on(tmp_path, 
     assert seen["peers"]["127.9.9.9"]["count"] >= 2
 
 
+def end_a_connection(door):
+    """Leave a connection that the server ended first: its end is listed for another minute."""
+    with socket.socket() as client:
+        client.bind(("127.9.9.9", 0))
+        client.connect(door.getsockname())
+        door.accept()[0].close()
+        assert client.recv(1) == b""
+
+
+def test_what_had_ended_before_the_first_watch_does_not_count(tmp_path, door):
+    program = installed(tmp_path, door.getsockname()[1])
+    end_a_connection(door)
+    run(program, 0.6)
+    assert collected(str(tmp_path))["listeners"][NAME]["peers"] == {}
+
+
+def test_what_ended_between_two_watches_without_a_gap_counts(tmp_path, door):
+    program = installed(tmp_path, door.getsockname()[1])
+    run(program, 0.1)
+    end_a_connection(door)
+    run(program, 0.1)
+    assert collected(str(tmp_path))["listeners"][NAME]["peers"]["127.9.9.9"]["count"] == 1
+
+
 def test_a_pause_makes_another_interval():
     seen = {"peers": {}, "intervals": [[0.0, 60.0]]}
     _collector.watched(seen, 61.0, 120.0)
