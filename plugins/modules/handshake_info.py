@@ -212,7 +212,8 @@ endpoints:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core._errors import TlsError
-from ..module_utils._host._handshake import look, parse_probe
+from ..module_utils._host._handshake import look
+from ..module_utils._host._probe import parse_probe
 
 ENDPOINT = {
     "id": {"type": "str"},

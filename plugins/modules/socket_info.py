@@ -114,7 +114,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core._errors import TlsError
 from ..module_utils._host._process import pids_of
-from ..module_utils._host._sockets import Watched, own_sockets, shown, watch
+from ..module_utils._host._sockets import own_sockets, shown
+from ..module_utils._host._watching import Watched, watch
 
 SPEC = {
     "process": {

@@ -15,7 +15,7 @@ from itertools import pairwise
 from cryptography import x509
 
 from ..module_utils._core._few import few
-from ..module_utils._core._generation import file_in
+from ..module_utils._core._manifest import file_in
 from ..module_utils._core._material import IdentityInfo
 from . import _pki
 from ._folder import Folder, StoreError

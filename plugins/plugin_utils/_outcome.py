@@ -12,8 +12,8 @@ from ..module_utils._core._category import categorize
 from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence, Fault, fails
-from ..module_utils._core._generation import file_in
 from ..module_utils._core._hold import Hold
+from ..module_utils._core._manifest import file_in
 from ..module_utils._core._observed import parse_watch
 from ..module_utils._core._removal import Removal
 from ..module_utils._core._renewing import unrenewed

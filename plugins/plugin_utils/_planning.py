@@ -14,9 +14,9 @@ import typing as t
 from ..module_utils._core._back import kept_back, make_rollback, reversals
 from ..module_utils._core._entities import Instance, Model
 from ..module_utils._core._forgetting import plan_forgetting
-from ..module_utils._core._generation import roots_in
 from ..module_utils._core._look import LookPlan
 from ..module_utils._core._lost_store import refuse_foreign_store
+from ..module_utils._core._manifest import roots_in
 from ..module_utils._core._material import Revocation
 from ..module_utils._core._plan import Plan, make_plan
 from ..module_utils._core._plan_file import Content, digest_of, does_nothing, plan_bytes, plan_content

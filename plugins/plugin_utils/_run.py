@@ -1,7 +1,11 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The run record, which keeps two runs apart while the first one's process lives; private to this collection."""
+"""The run record, which keeps two runs apart while the first one's process lives; private to this collection.
+
+It is given its name by a rename and nobody waits for the disk: a record that a system took with it when it went down
+is of a process that went down as well.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ import socket
 import typing as t
 from dataclasses import dataclass
 
-from ._folder import Batch, Folder, StoreError
+from ._folder import Folder, StoreError
 from ._place import StorePaths
 
 FILE = "run.json"
@@ -66,9 +70,8 @@ def claim(
             raise _held(other, paths)
         since = at or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         mine = Run(pid, _started(pid) or "", _boot(), socket.gethostname(), operator or _account(), since, what)
-        batch = Batch()
-        batch.add(folder, FILE, json.dumps({"version": 1, **vars(mine)}, indent=1, sort_keys=True).encode() + b"\n")
-        batch.publish()
+        text = json.dumps({"version": 1, **vars(mine)}, indent=1, sort_keys=True)
+        folder.publish(folder.write_temporary(text.encode() + b"\n"), FILE)
     return mine
 
 
@@ -96,7 +99,6 @@ def release(paths: StorePaths, *, pid: int | None = None) -> bool:
             return False
         with folder.locked():
             folder.remove(FILE)
-            folder.sync()
     return True
 
 
@@ -118,7 +120,7 @@ def _ledger(paths: StorePaths) -> Folder:
 
 def _read(folder: Folder) -> Run | None:
     text = folder.read(FILE, limit=1 << 16)
-    if text is None:
+    if text is None or not text.strip(b"\0"):  # a system that goes down leaves a name without what was written
         return None
     try:
         content = json.loads(text)

@@ -45,7 +45,8 @@ def figures(work: Path, *, count: int = 200, repeats: int = 10) -> dict[str, flo
 
 def _look(work: Path, port: int, count: int, repeats: int) -> list[float]:
     """Return the seconds of each batch of looks, on one core; the first batch is not counted."""
-    from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import look, parse_probe
+    from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import look
+    from ansible_collections.connsec.tls.plugins.module_utils._host._probe import parse_probe
 
     _pin(_cores()[:1])
     request = {"address": "127.0.0.1", "port": port, "name": _NAME, "trust": str(work / "trust.pem")}

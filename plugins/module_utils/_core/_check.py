@@ -22,7 +22,7 @@ from ._entities import (
 )
 from ._few import few
 from ._fields import LONGEST_LEAF_DAYS
-from ._generation import FILES
+from ._manifest import FILES
 from ._names import NameRefused, host_name, is_ip_address, part_of_path, shown
 from ._profile import PROFILES
 from ._reader import MOST_HINTS, Reader

@@ -9,22 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._change import Change
-
-Inputs = t.Mapping[str, t.Any]
-
-MANIFEST: t.Final = "manifest.json"
-LISTS: t.Final = "crl.pem"
-#: The files that each identity of a generation has: the default one at the top, others in folders of their names.
-FILES_OF_IDENTITY: t.Final = (
-    "certificate.pem",
-    "chain.pem",
-    "fullchain.pem",
-    "key.pem",
-    "keystore.p12",
-    "keystore.password",
-)
-#: All files of a generation; none of them can be the name of an identity.
-FILES: t.Final = (*FILES_OF_IDENTITY, "trust.pem", "truststore.p12", LISTS, MANIFEST)
+from ._manifest import Drift, Inputs, identities_in, of_folder
 
 #: What goes into a generation, in the words of a reason, and whether each identity has one; compared in this order.
 _INPUTS: t.Final = (
@@ -35,31 +20,6 @@ _INPUTS: t.Final = (
     ("crl", "the revocation lists are others", False),
     ("password", "the keystore password%s is another", True),
 )
-
-
-def file_in(folder: str, name: str) -> str:
-    """Return the path of an identity's file in its generation; the default identity has no folder."""
-    return "%s/%s" % (folder, name) if folder else name
-
-
-def of_folder(folder: str) -> str:
-    """Return how a sentence says whose certificate it is about; the default identity's is simply the certificate."""
-    return " of %s" % folder if folder else ""
-
-
-@dataclass(frozen=True)
-class Drift:
-    """A file that is not as it was installed.
-
-    Attributes:
-        name: the file's path in its generation.
-        seen: a sentence that says what it is instead.
-        repairable: whether only mode or owner differ, so that nothing has to be written again.
-    """
-
-    name: str
-    seen: str
-    repairable: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,18 +71,6 @@ def _differences(found: Inputs, wanted: Inputs) -> t.Iterator[str]:
         for folder in sorted(after):  # one that nobody asks for any more is no reason: something may still name it
             if _comparable(before.get(folder, {}).get(key)) != _comparable(after.get(folder, {}).get(key)):
                 yield reason % of_folder(folder)
-
-
-def identities_in(inputs: Inputs) -> t.Mapping[str, Inputs]:
-    """Return what went in of each identity, by folder."""
-    found: t.Mapping[str, Inputs] = inputs.get("identities") or {}
-    return found
-
-
-def roots_in(inputs: Inputs) -> set[str]:
-    """Return the fingerprints of the roots that a generation names: those that it trusts, and of its identities."""
-    above = {str(row["root"]) for row in identities_in(inputs).values() if row.get("root")}
-    return above | {str(root) for root in inputs.get("trust") or ()}
 
 
 def why_useless(

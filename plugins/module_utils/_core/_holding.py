@@ -10,7 +10,7 @@ import typing as t
 from ._dormant import is_resting
 from ._entities import Instance
 from ._environment import holds, library_variables
-from ._generation import FILES_OF_IDENTITY, LISTS, MANIFEST, of_folder
+from ._manifest import FILES_OF_IDENTITY, LISTS, MANIFEST, of_folder
 from ._observed import SeenInstance
 from ._scene import Scene, Wanted
 

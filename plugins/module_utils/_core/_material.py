@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import TlsError
-from ._generation import FILES
+from ._manifest import FILES
 from ._names import NameRefused, authority_name, endpoint_name, identity_name
 
 Usage = str  # one of USAGES; a plain str, because it comes from users' files

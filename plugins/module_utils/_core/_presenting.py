@@ -8,7 +8,7 @@ from __future__ import annotations
 from ._entities import Instance, Pair
 from ._evidence import Evidence, fails
 from ._few import few
-from ._generation import file_in
+from ._manifest import file_in
 from ._scene import Scene
 
 

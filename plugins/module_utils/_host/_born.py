@@ -12,7 +12,7 @@ import hashlib
 import os
 import typing as t
 
-from .._core._generation import file_in, identities_in
+from .._core._manifest import file_in, identities_in
 from ._installed import Json, manifest_of, read_json
 from ._reading import FilesError, read_regular
 

@@ -14,7 +14,7 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
-from .._core._generation import FILES_OF_IDENTITY, file_in, identities_in
+from .._core._manifest import FILES_OF_IDENTITY, file_in, identities_in
 from ._installed import Json, linked, manifest_of
 from ._leftovers import configurations
 from ._reading import FilesError, read_regular

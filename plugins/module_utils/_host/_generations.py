@@ -16,7 +16,8 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core._change import Change
-from .._core._generation import MANIFEST, Due, file_in, identities_in, plan_generation, why_useless
+from .._core._generation import Due, plan_generation, why_useless
+from .._core._manifest import MANIFEST, file_in, identities_in
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_durable, write_new
 from ._installed import LOADED, Json, drift, linked, manifest_of, read_json
 from ._reading import FilesError, Owner, account_of, refusal

@@ -15,175 +15,21 @@ import ssl
 import threading
 import time
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from .._core._errors import TlsError
 from ._der import Certificate, DerError, read_certificate
-from ._dial import Address, Deadline, LookFailed, Outcome, dial, failure, hang_up, resolve
-from ._negotiate import NEGOTIATIONS, NOBODY, Login
-from ._raw import PATIENCE, clear_answer, old_protocols
-from ._tls import BorrowedIdentity, Contexts, Entry, Maximum, Stance, make_context, part, shake_hands
+from ._dial import Address, Deadline, LookFailed, dial, failure, hang_up, resolve
+from ._probe import Probe
+from ._tls import Contexts, Entry, Stance, part, shake_hands
+
+if t.TYPE_CHECKING:
+    from ._negotiate import Negotiation
 
 #: Probes that run at the same time.
 THREADS: t.Final = 32
 
 #: Seconds in which a server may close a connection that we said goodbye on.
 _PATIENCE: t.Final = 0.1
-
-#: X509_V_ERR numbers of OpenSSL's verification -> class.
-_VERIFY_CLASSES: t.Final[t.Mapping[int, str]] = {
-    2: "unknown_authority",
-    9: "not_yet_valid",
-    10: "expired",
-    18: "unknown_authority",
-    19: "unknown_authority",
-    20: "unknown_authority",
-    21: "unknown_authority",
-    23: "revoked",
-    24: "not_an_authority",
-    26: "wrong_usage",
-    62: "name_mismatch",
-    64: "name_mismatch",
-    66: "weak",
-    67: "weak",
-    68: "weak",
-}
-
-#: Alerts with which a server refuses the certificate that it was shown.
-_CERTIFICATE_ALERTS: t.Final = frozenset(
-    (
-        "access_denied",
-        "bad_certificate",
-        "certificate_expired",
-        "certificate_revoked",
-        "certificate_unknown",
-        "decrypt_error",
-        "handshake_failure",
-        "unknown_ca",
-        "unsupported_certificate",
-    )
-)
-
-#: Reasons of OpenSSL for a handshake that ended without an alert -> (outcome, class, the sentence's end).
-_LIBRARY_REASONS: t.Final[t.Mapping[str, tuple[Outcome, str, str]]] = {
-    "WRONG_VERSION_NUMBER": ("clear", "not_tls", "does not speak TLS"),
-    "HTTP_REQUEST": ("clear", "not_tls", "does not speak TLS"),
-    "PACKET_LENGTH_TOO_LONG": ("clear", "not_tls", "does not speak TLS"),
-    "UNKNOWN_PROTOCOL": ("clear", "not_tls", "does not speak TLS"),
-    "RECORD_LAYER_FAILURE": ("clear", "not_tls", "does not speak TLS"),
-    "UNSUPPORTED_PROTOCOL": ("error", "old_protocol", "offers nothing newer than TLS 1.1"),
-    "UNEXPECTED_EOF_WHILE_READING": ("closed", "closed_in_handshake", "closes the connection during the handshake"),
-}
-
-#: The versions over which a server is asked what it does with a client that it should turn away.
-_LADDER: t.Final[tuple[Maximum, ...]] = ("TLSv1.2", "TLSv1.3")
-
-#: Yes, no, or nobody can tell.
-Third = t.Union[bool, t.Literal["unknown"]]
-
-
-class ProbeRefused(TlsError):
-    """A probe cannot be made as asked."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """An endpoint to look at, and how.
-
-    Attributes:
-        id: name of the result.
-        address: address or name to connect to.
-        port: port to connect to.
-        name: the name that the certificate has to hold.
-        tls: whether to look for TLS, or else for an answer in the clear.
-        protocol: how TLS is negotiated; one of ``NEGOTIATIONS``, and anything else for TLS from the first byte.
-        source: local address to connect from.
-        prefer_source: local address to connect from, where this host has it.
-        trust: file of the CA certificates to verify against; None to look without verifying.
-        pinned: whether a chain may end at any certificate of that file, and not only at a root.
-        certificate: file of the certificate to present.
-        key: file of its private key.
-        foreign: certificate and key as text, of an authority that the endpoint should not trust, to try as well.
-        timeout: seconds for the look, and again for the further looks that it leads to.
-        ciphers: OpenSSL's list of ciphers for TLS 1.2.
-        protocols: the versions that the client knows, of TLS 1.2 and 1.3; empty for both.
-        old_protocols: also ask whether versions before TLS 1.2 are accepted.
-        demand: also ask whether a client without a certificate is refused.
-        login: as whom a clear look introduces itself.
-        patience: seconds after which a listener that stays silent in the clear is held to be clear.
-    """
-
-    id: str
-    address: str
-    port: int
-    name: str
-    tls: bool = True
-    protocol: str = "tls"
-    source: str | None = None
-    prefer_source: str | None = None
-    trust: str | None = None
-    pinned: bool = False
-    certificate: str | None = None
-    key: str | None = None
-    foreign: tuple[str, str] | None = None
-    timeout: float = 5.0
-    ciphers: str | None = None
-    protocols: tuple[str, ...] = ()
-    old_protocols: bool = False
-    demand: bool = False
-    login: Login = NOBODY
-    patience: float = PATIENCE
-
-    @property
-    def place(self) -> str:
-        """The endpoint, for messages."""
-        return ("[%s]:%d" if ":" in self.address else "%s:%d") % (self.address, self.port)
-
-
-def parse_probe(request: t.Mapping[str, t.Any]) -> Probe:
-    """Return the probe that a request describes.
-
-    Raises:
-        ProbeRefused: a field is missing or of the wrong type.
-    """
-    address, port = request.get("address"), request.get("port")
-    if not isinstance(address, str) or not address or not address.isprintable() or len(address) > 255:
-        raise ProbeRefused("probe %r: address is %r; it is an IP address or a DNS name" % (request.get("id"), address))
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-        raise ProbeRefused("probe %r: port is %r; it is a number from 1 to 65535" % (request.get("id"), port))
-    timeout = float(request.get("timeout") or 5.0)
-    if not 0 < timeout <= 300:
-        raise ProbeRefused("probe %r: timeout is %r; it is at most 300 seconds" % (request.get("id"), timeout))
-    foreign, patience = request.get("foreign"), request.get("patience")
-    return Probe(
-        id=str(request.get("id") or "%s:%d" % (address, port)),
-        address=address,
-        port=port,
-        name=str(request.get("name") or address),
-        tls=bool(request.get("tls", True)),
-        protocol=str(request.get("protocol") or "tls"),
-        source=request.get("source") or None,
-        prefer_source=request.get("prefer_source") or None,
-        trust=request.get("trust") or None,
-        pinned=bool(request.get("pinned")),
-        certificate=request.get("certificate") or None,
-        key=request.get("key") or None,
-        foreign=(foreign["certificate"], foreign["key"]) if foreign else None,
-        timeout=timeout,
-        ciphers=request.get("ciphers") or None,
-        protocols=_versions(request),
-        old_protocols=bool(request.get("old_protocols")),
-        demand=bool(request.get("demand")),
-        login=Login(user=str(request.get("user") or "postgres"), database=str(request.get("database") or "postgres")),
-        patience=min(float(patience), timeout) if patience else PATIENCE,
-    )
-
-
-def _versions(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:
-    wrong = sorted(set(request.get("protocols") or ()) - set(_LADDER))
-    if wrong:
-        raise ProbeRefused("probe %r: protocols has %r; it has %s" % (request.get("id"), wrong[0], ", ".join(_LADDER)))
-    return tuple(sorted(request.get("protocols") or ()))
 
 
 def look(probes: t.Sequence[Probe], *, threads: int = THREADS) -> dict[str, dict[str, t.Any]]:
@@ -253,7 +99,7 @@ class Look:
         context = self.contexts.of(stance) if isinstance(stance, Stance) else stance
         sock = self.connect(deadline)
         try:
-            negotiation = NEGOTIATIONS.get(self.probe.protocol)
+            negotiation = self._negotiation()
             if negotiation:
                 negotiation.ask(sock, deadline, self.probe.place)
         except (OSError, LookFailed):
@@ -264,10 +110,22 @@ class Look:
             hang_up(part(secure) if entry.error is None else secure, patience=_PATIENCE)
         return entry
 
+    def _negotiation(self) -> Negotiation | None:
+        """Return how TLS is negotiated, where it does not begin with the first byte."""
+        if self.probe.protocol == "tls":
+            return None
+        from ._negotiate import NEGOTIATIONS
+
+        return NEGOTIATIONS.get(self.probe.protocol)
+
     def _in_the_clear(self, deadline: Deadline) -> dict[str, t.Any]:
+        first = self.connect(deadline)
+        from ._raw import clear_answer
+
         answer = clear_answer(
+            first,
             lambda: self.connect(deadline),
-            NEGOTIATIONS.get(self.probe.protocol),
+            self._negotiation(),
             deadline,
             place=self.probe.place,
             login=self.probe.login,
@@ -282,22 +140,8 @@ class Look:
             unverified = self.enter(replace(stance, trust=None), deadline)
             entry.leaf, entry.served = unverified.leaf, unverified.served
         seen = _described(entry)
-        if isinstance(entry.error, ssl.SSLCertVerificationError):
-            kind = _VERIFY_CLASSES.get(entry.error.verify_code, "not_accepted")
-            reason = _verify_reason(self.probe, kind, entry.error, seen)
-            return {
-                **seen,
-                "outcome": "tls",
-                "verified": False,
-                "security": "tls_unverified",
-                "class": kind,
-                "reason": reason,
-            }
         if entry.error is not None:
-            return {
-                **seen,
-                **_failed(_handshake_failure(self.probe.place, entry, presents=stance.certificate is not None)),
-            }
+            return {**seen, **self._refused(entry, seen, presents=stance.certificate is not None)}
         mutual = bool(entry.requested) and stance.certificate is not None
         verified = stance.trust is not None
         flaw = flaws[0] if flaws else None
@@ -309,6 +153,16 @@ class Look:
             "class": flaw.kind if flaw else None,
             "reason": str(flaw) if flaw else _success(self.probe, entry, verified=verified, mutual=mutual),
         }
+
+    def _refused(self, entry: Entry, seen: t.Mapping[str, t.Any], *, presents: bool) -> dict[str, t.Any]:
+        """Return what it means that the handshake failed, or that we do not accept what it showed."""
+        from ._failing import VERIFY_CLASSES, handshake_failure, verify_reason
+
+        if not isinstance(entry.error, ssl.SSLCertVerificationError):
+            return _failed(handshake_failure(self.probe.place, entry, presents=presents))
+        kind = VERIFY_CLASSES.get(entry.error.verify_code, "not_accepted")
+        reason = verify_reason(self.probe, kind, entry.error, seen)
+        return {"outcome": "tls", "verified": False, "security": "tls_unverified", "class": kind, "reason": reason}
 
     def _stance(self) -> tuple[Stance, list[LookFailed]]:
         """Return how to take part, without the files that cannot be used, and what is wrong with those."""
@@ -335,65 +189,18 @@ class Look:
         """Ask what needs connections of its own, and put it into ``seen``; they share a second deadline."""
         deadline = Deadline(self.probe.timeout)
         requested = seen.get("requested")
-        if self.probe.demand:
-            seen["demanded"] = self._demanded(seen, deadline) if requested is not False else False
-        if self.probe.foreign:
-            seen["foreign"] = self._foreign(deadline) if requested is not False else "accepted"
+        if self.probe.demand or self.probe.foreign:
+            from ._further import demanded, foreign
+
+            if self.probe.demand:
+                seen["demanded"] = demanded(self, seen, deadline) if requested is not False else False
+            if self.probe.foreign:
+                seen["foreign"] = foreign(self, deadline) if requested is not False else "accepted"
         if self.probe.old_protocols:
-            seen["old_protocols"] = old_protocols(
-                self.connect,
-                NEGOTIATIONS.get(self.probe.protocol),
-                deadline,
-                place=self.probe.place,
-                name=self.probe.name,
-            )
+            from ._old_protocols import old_protocols
 
-    def _demanded(self, seen: t.Mapping[str, t.Any], deadline: Deadline) -> Third:
-        """Return whether a client without a certificate is turned away."""
-        if seen["class"] == "certificate_required":
-            return True
-        if (
-            self.probe.certificate is None
-            and seen["outcome"] == "tls"
-            and seen["class"] not in _VERIFY_CLASSES.values()
-        ):
-            return False  # it came in without one just now
-        return self._turns_away(lambda version: self._admits(Stance(maximum=version), deadline))
-
-    def _foreign(self, deadline: Deadline) -> t.Literal["refused", "accepted", "unknown"]:
-        """Return what becomes of a client with the certificate of a foreign authority."""
-        certificate, key = self.probe.foreign or ("", "")
-
-        def admits(version: Maximum) -> Third:
-            with BorrowedIdentity(certificate, key) as path:
-                try:
-                    context = make_context(Stance(certificate=path, maximum=version))
-                except LookFailed:
-                    return "unknown"
-            return self._admits(context, deadline)
-
-        turned_away = self._turns_away(admits)
-        return "unknown" if turned_away == "unknown" else "refused" if turned_away else "accepted"
-
-    @staticmethod
-    def _turns_away(admits: t.Callable[[Maximum], Third]) -> Third:
-        """Ask over TLS 1.2, where a refusal ends the handshake, and over TLS 1.3 where that is all a server has."""
-        for version in _LADDER:
-            admitted = admits(version)
-            if admitted != "unknown":
-                return not admitted
-        return "unknown"
-
-    def _admits(self, stance: Stance | ssl.SSLContext, deadline: Deadline) -> Third:
-        """Return whether the server lets a client with this stance in; "unknown" if it never asked who that is."""
-        try:
-            entry = self.enter(stance, deadline)
-        except (OSError, LookFailed):
-            return "unknown"
-        if entry.error is None:
-            return True
-        asked = entry.requested if entry.requested is not None else _is_about_certificates(entry)
-        return False if asked and not isinstance(entry.error, socket.timeout) else "unknown"
+            place, name = self.probe.place, self.probe.name
+            seen["old_protocols"] = old_protocols(self.connect, self._negotiation(), deadline, place=place, name=name)
 
 
 def _failed(error: LookFailed) -> dict[str, t.Any]:
@@ -455,66 +262,3 @@ def _success(probe: Probe, entry: Entry, *, verified: bool, mutual: bool) -> str
         return "%s speaks %s; nothing was verified" % (probe.place, entry.protocol)
     both = ", and accepted our certificate" if mutual else ""
     return "%s is verified as %s over %s%s" % (probe.place, probe.name, entry.protocol, both)
-
-
-def _verify_reason(probe: Probe, kind: str, error: ssl.SSLCertVerificationError, seen: t.Mapping[str, t.Any]) -> str:
-    """Return one sentence that names what was served and why it was not accepted."""
-    served = ", ".join(seen.get("names") or ()) or "no name at all"
-    says = {
-        "unknown_authority": "presents a certificate of %r, to which %s does not lead"
-        % (seen.get("issuer") or "an unnamed authority", probe.trust),
-        "name_mismatch": "presents a certificate for %s, not for %s" % (served, probe.name),
-        "expired": "presents a chain that expired: its certificate is valid until %s" % _date(seen.get("not_after")),
-        "not_yet_valid": "presents a chain that is not valid yet: its certificate is from %s"
-        % _date(seen.get("not_before")),
-    }.get(kind, "presents a certificate that is not accepted")
-    return "%s %s (%s)" % (probe.place, says, error.verify_message)
-
-
-def _date(seconds: t.Any) -> str:
-    if not isinstance(seconds, int):
-        return "an unknown time"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
-    except (OverflowError, ValueError, OSError):
-        return "second %d" % seconds
-
-
-def _is_about_certificates(entry: Entry) -> bool:
-    """Return whether the server's alert may be about the certificate that it asked for."""
-    return entry.alert == "certificate_required" or entry.alert in _CERTIFICATE_ALERTS
-
-
-def _handshake_failure(place: str, entry: Entry, *, presents: bool) -> LookFailed:
-    """Return what it means that a handshake failed for another reason than our verification."""
-    error = entry.error
-    if isinstance(error, socket.timeout):
-        return LookFailed("timeout", "no_answer", "%s accepts the connection and does not answer a handshake" % place)
-    if entry.alert is not None:
-        return _alert_failure(place, entry, presents=presents)
-    reason = getattr(error, "reason", None) or ""
-    if isinstance(error, ssl.SSLEOFError) or (isinstance(error, ssl.SSLError) and "EOF" in str(error)):
-        reason = "UNEXPECTED_EOF_WHILE_READING"
-    if reason in _LIBRARY_REASONS:
-        outcome, kind, says = _LIBRARY_REASONS[reason]
-        return LookFailed(outcome, kind, "%s %s" % (place, says))
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
-        return failure(error, place)
-    words = reason.lower().replace("_", " ") or str(error)
-    return LookFailed("error", "handshake_failed", "the handshake with %s fails: %s" % (place, words))
-
-
-def _alert_failure(place: str, entry: Entry, *, presents: bool) -> LookFailed:
-    alert = entry.alert or ""
-    asked = entry.requested is not False and _is_about_certificates(entry)
-    if asked and not presents:
-        kind, says = "certificate_required", "demands a client certificate"
-    elif asked:
-        kind, says = "certificate_refused", "refuses our certificate"
-    elif alert == "protocol_version":
-        kind, says = "old_protocol", "accepts neither TLS 1.2 nor TLS 1.3"
-    elif alert == "handshake_failure":
-        kind, says = "nothing_shared", "shares no cipher, group or signature with us"
-    else:
-        kind, says = alert, "ends the handshake"
-    return LookFailed("alert", kind, "%s %s (alert %s)" % (place, says, alert), alert=alert)

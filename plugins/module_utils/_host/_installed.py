@@ -22,7 +22,7 @@ import re
 import stat
 import typing as t
 
-from .._core._generation import MANIFEST, Drift
+from .._core._manifest import MANIFEST, Drift
 from ._reading import FilesError, account_of, read_regular, refusal
 
 PENDING: t.Final = "pending.json"

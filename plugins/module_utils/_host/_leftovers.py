@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._core._generation import identities_in
+from .._core._manifest import identities_in
 from ._installed import LOADED, PENDING, Json, linked, manifest_of, read_json
 from ._process import runs, started_at
 from ._reading import FilesError, read_regular

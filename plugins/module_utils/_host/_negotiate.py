@@ -15,6 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._dial import Deadline, LookFailed, receive
+from ._probe import Login
 
 #: What a server that never ends its line or packet may send before the look ends.
 _ANSWER_LIMIT: t.Final = 64 * 1024
@@ -26,17 +27,6 @@ _MYSQL_SECURE_TRANSPORT_REQUIRED: t.Final = 3159
 
 #: SQLSTATE with which PostgreSQL says that pg_hba.conf has no line for this client.
 _POSTGRES_NOT_LET_IN: t.Final = "28000"
-
-
-@dataclass(frozen=True)
-class Login:
-    """As whom a look in the clear introduces itself, where the protocol begins with that."""
-
-    user: str = "postgres"
-    database: str = "postgres"
-
-
-NOBODY: t.Final = Login()
 
 
 @dataclass(frozen=True)

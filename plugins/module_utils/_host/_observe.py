@@ -97,7 +97,7 @@ def _besides(request: Asked, directory: str) -> Json:
 def _parsed(requests: t.Sequence[Asked], stranger: Asked | None) -> list[t.Any]:
     if not requests:
         return []
-    from ._handshake import parse_probe
+    from ._probe import parse_probe
 
     return [
         parse_probe({**request, "foreign": stranger if request.get("foreign") is True else request.get("foreign")})
@@ -109,7 +109,7 @@ def _watch(asked: Asked, sights: t.Mapping[str, Sight]) -> Json:
     """Watch listeners and instances for as long as is asked."""
     if not asked:
         return {}
-    from ._sockets import watch
+    from ._watching import watch
 
     seconds, interval = float(asked.get("seconds") or 0.0), float(asked.get("interval") or 0.05)
     if not 0 <= seconds <= _WATCH_LIMIT or interval < 0.001:
@@ -146,7 +146,7 @@ def _leftovers(directory: str, known: t.Collection[str]) -> Json:
 def _watched(row: Asked) -> t.Any:
     """Return the listener that a row of a watch is about, in the network namespace of its process."""
     from ._process import ProcessUnknown, pids_of
-    from ._sockets import Watched
+    from ._watching import Watched
 
     try:
         pids = pids_of(row.get("process"))

@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The looks that need no TLS library: for an answer in the clear, for old versions; private to this collection."""
+"""Who answers in the clear, and who says that it speaks TLS only; private to this collection."""
 
 from __future__ import annotations
 
@@ -11,27 +11,24 @@ import socket
 import time
 import typing as t
 
-from ._dial import Deadline, LookFailed, hang_up, receive
-from ._hello import VERSIONS, answered, client_hello
-from ._negotiate import Login, Negotiation
+from ._dial import Deadline, LookFailed, hang_up
+from ._hello import answered, client_hello
+from ._probe import PATIENCE, Login
+
+if t.TYPE_CHECKING:
+    from ._negotiate import Negotiation
 
 #: What is said to a listener whose protocol is not known: empty lines, which most protocols of lines pass over.
 _EMPTY_LINES: t.Final = b"\r\n\r\n\r\n"
 
 #: A listener may close before anything is said to it (a proxy without a server behind it); it has this long to do so.
 _BEFORE: t.Final = 0.02
-#: A listener that stays silent is clear after this long, unless the probe is more patient.
-PATIENCE: t.Final = 0.3
 #: One that is silent and speaks TLS may be slow: it is given this long to close.
 _SLOW: t.Final = 1.0
 
-_OLD: t.Final = ("TLSv1.1", "TLSv1")
-
-Connect = t.Callable[[Deadline], socket.socket]
-Answer = t.Literal["accepted", "refused", "unknown"]
-
 
 def clear_answer(
+    sock: socket.socket,
     connect: t.Callable[[], socket.socket],
     negotiation: Negotiation | None,
     deadline: Deadline,
@@ -50,7 +47,6 @@ def clear_answer(
         LookFailed: nobody answers in the clear; "closed" with the class ``tls_only`` where TLS is spoken instead.
     """
     with contextlib.ExitStack() as stack:
-        sock = connect()
         stack.callback(hang_up, sock)
         if negotiation:
             return negotiation.clear(sock, deadline, place, login)
@@ -121,37 +117,6 @@ def _judge_silence(lines: _Said, hello: _Said, deadline: Deadline, place: str, p
     return "does not answer a ClientHello, and closes on an empty line"
 
 
-def old_protocols(
-    connect: Connect, negotiation: Negotiation | None, deadline: Deadline, *, place: str, name: str
-) -> dict[str, Answer]:
-    """Return for each protocol version before TLS 1.2 whether the endpoint accepts it.
-
-    A server answers with the highest version that both have, so one question mostly answers for all.
-    """
-    answers: dict[str, Answer] = dict.fromkeys(_OLD, "unknown")
-    for version in _OLD:
-        if answers[version] != "unknown":
-            continue
-        try:
-            sock = connect(deadline)
-            try:
-                if negotiation:
-                    negotiation.ask(sock, deadline, place)
-                kind, chosen = _greeted(sock, client_hello(version, name=_server_name(name)), deadline)
-            finally:
-                hang_up(sock)
-        except socket.timeout:
-            break
-        except (OSError, LookFailed):
-            kind, chosen = "alert", None  # closed or reset: refused without a word
-        accepted = chosen if kind == "hello" and chosen in answers else None
-        floor = VERSIONS[accepted] if accepted else 0
-        answers.update({other: "refused" for other in _OLD if floor < VERSIONS[other] <= VERSIONS[version]})
-        if accepted:
-            answers[accepted] = "accepted"
-    return answers
-
-
 def _waits(sock: socket.socket, deadline: Deadline, seconds: float) -> bytes | None:
     """Return what comes within some seconds: bytes, nothing if the connection ends, None if it stays silent."""
     deadline.arm(sock, most=seconds)
@@ -163,16 +128,5 @@ def _waits(sock: socket.socket, deadline: Deadline, seconds: float) -> bytes | N
         return b""
 
 
-def _greeted(sock: socket.socket, hello: bytes, deadline: Deadline) -> tuple[str, str | None]:
-    deadline.arm(sock)
-    sock.sendall(hello)
-    return answered(receive(sock, 11, deadline))
-
-
 def _tls_only(place: str) -> LookFailed:
     return LookFailed("closed", "tls_only", "%s refuses plaintext: it speaks TLS only" % place)
-
-
-def _server_name(name: str) -> str | None:
-    """Return the name if a hello may hold it: RFC 6066 allows no addresses."""
-    return None if ":" in name or name.replace(".", "").isdigit() else name

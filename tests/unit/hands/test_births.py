@@ -23,7 +23,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._birth import (
     plan_birth,
 )
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
-from ansible_collections.connsec.tls.plugins.module_utils._core._generation import file_in
+from ansible_collections.connsec.tls.plugins.module_utils._core._manifest import file_in
 from ansible_collections.connsec.tls.plugins.module_utils._host import _births, _keygen
 from ansible_collections.connsec.tls.plugins.module_utils._host._births import Birth, pending_key
 from ansible_collections.connsec.tls.plugins.module_utils._host._born import held_keys

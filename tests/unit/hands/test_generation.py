@@ -8,12 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.connsec.tls.plugins.module_utils._core._generation import (
-    Drift,
-    Due,
-    plan_generation,
-    why_useless,
-)
+from ansible_collections.connsec.tls.plugins.module_utils._core._generation import Due, plan_generation, why_useless
+from ansible_collections.connsec.tls.plugins.module_utils._core._manifest import Drift
 
 ME = "router@urs1"
 IDENTITY = {"certificate": "c1", "chain": ["i1"], "password": "digest-of-a-password"}

@@ -15,7 +15,8 @@ import typing as t
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._host import _tls
-from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import ProbeRefused, look, parse_probe
+from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import look
+from ansible_collections.connsec.tls.plugins.module_utils._host._probe import ProbeRefused, parse_probe
 from ansible_collections.connsec.tls.plugins.module_utils._host._sockets import own_sockets
 
 from .servers import (

@@ -28,12 +28,10 @@ from ansible_collections.connsec.tls.plugins.module_utils._host._process import 
 )
 from ansible_collections.connsec.tls.plugins.module_utils._host._sockets import (
     Row,
-    Watched,
     own_sockets,
-    peers_of,
     tcp_rows,
-    watch,
 )
+from ansible_collections.connsec.tls.plugins.module_utils._host._watching import Watched, peers_of, watch
 
 from .servers import closing, silent
 

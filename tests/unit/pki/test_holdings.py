@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from ansible_collections.connsec.tls.plugins.module_utils._core._generation import file_in
+from ansible_collections.connsec.tls.plugins.module_utils._core._manifest import file_in
 from ansible_collections.connsec.tls.plugins.module_utils._core._material import WantedAuthority
 from ansible_collections.connsec.tls.plugins.module_utils._core._names import NameRefused
 from ansible_collections.connsec.tls.plugins.plugin_utils._secrets import PassphraseMissing

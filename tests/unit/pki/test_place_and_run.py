@@ -188,7 +188,15 @@ def test_a_run_record_is_void_once_its_process_cannot_be_alive(
             _run.claim(store.paths, at="now", pid=os.getppid())
 
 
-@pytest.mark.parametrize("junk", ["", "[]", "{}", '{"pid": "x"}'])
+@pytest.mark.parametrize("left", [b"", b"\0" * 200])
+def test_a_run_record_that_a_system_took_with_it_is_void(store: Bench, left: bytes) -> None:
+    _run.claim(store.paths, at="now", pid=os.getpid())
+    Path(store.paths.ledger, "run.json").write_bytes(left)
+    assert _run.holder(store.paths) is None
+    assert _run.claim(store.paths, at="later", pid=os.getpid()).at == "later"
+
+
+@pytest.mark.parametrize("junk", ["[]", "{}", '{"pid": "x"}'])
 def test_a_damaged_run_record_is_named(store: Bench, junk: str) -> None:
     _run.claim(store.paths, at="now", pid=os.getpid())
     Path(store.paths.ledger, "run.json").write_text(junk)
