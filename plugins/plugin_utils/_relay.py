@@ -225,7 +225,11 @@ class OpenRound:
 
 
 class Looks:
-    """What tasks left in hosts' variables; each host's are read once, for that costs milliseconds."""
+    """What tasks left in hosts' variables; each host's are read once, for that costs milliseconds.
+
+    They are read as they were left: what a module answered holds no templates, and to have Ansible look for some costs
+    more than all that is done with the answer.
+    """
 
     def __init__(self, task_vars: t.Mapping[str, t.Any]) -> None:
         self._hostvars = task_vars["hostvars"]
@@ -234,7 +238,7 @@ class Looks:
     def of(self, host: str, variable: str) -> Json:
         """Return what a task registered for a host; nothing if it did not run there."""
         if host not in self._read:
-            self._read[host] = self._hostvars[host]
+            self._read[host] = self._hostvars.raw_get(host)
         found: Json = plain(self._read[host].get(variable) or {})
         return found
 
