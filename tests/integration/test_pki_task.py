@@ -8,26 +8,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
-from ansible_collections.connsec.tls.plugins.module_utils._core._material import FORMATS
 from ansible_collections.connsec.tls.plugins.plugin_utils._place import StorePaths
 from ansible_collections.connsec.tls.plugins.plugin_utils._run import claim
-from ansible_collections.connsec.tls.plugins.plugin_utils._wanted import (
-    task_options,
-    wanted_authorities,
-    wanted_identities,
-)
-
-from .conftest import CANARY, snapshot
 
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
-BUILD = Path(__file__).resolve().parents[3] / "build"
+BUILD = Path(__file__).resolve().parents[2] / "build"
+CANARY = "canary-passphrase-7f3b"
 PLAY = """
 - hosts: localhost
   gather_facts: false
@@ -46,6 +39,16 @@ PLAY = """
       check_mode: false
       diff: false
 """
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Return every file and folder with its mode, its time and its content."""
+    found = {}
+    for path in [folder, *folder.rglob("*")] if folder.exists() else []:
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        found[str(path)] = (status.st_mode, status.st_mtime_ns, content)
+    return found
 
 
 class Project:
@@ -165,54 +168,3 @@ def test_it_is_refused_while_another_run_holds_the_store_and_changes_nothing(pro
     code, output = project.run("--check")
     assert code == 0, output
     assert snapshot(project.store) == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"identitys": []}, "did you mean identities?"),
-        ({"identities": {}}, "a list of dictionaries"),
-        ({"identities": [{"names": ["a.net"]}]}, "identities[0]: name is missing"),
-        ({"identities": [{"name": "a@b"}]}, "identities[0]: names is missing"),
-        ({"identities": [{"name": "a@b", "names": ["a.net"], "usage": []}]}, "did you mean usages?"),
-        ({"identities": [{"name": "a@b", "names": "a.net"}]}, "identities[0].names: 'a.net' is not a list of text"),
-        ({"identities": [{"name": "a@b", "names": ["a.net"], "days": "90"}]}, "is not a number"),
-        ({"identities": [{"name": "../../x", "names": ["a.net"]}]}, "../../x"),
-        ({"identities": [{"name": "a@b", "names": ["xn--\u00fc.net"]}]}, "xn--"),
-        ({"identities": [{"name": "a@b", "names": ["xn--exmple-4nf.net"]}]}, "mixes Cyrillic and Latin letters"),
-        ({"identities": [{"name": "a@b", "names": ["xn--bucher-xyd.net"]}]}, "Normalization Form C"),
-        ({"identities": [{"name": "a@b", "names": ["xn--ab1-rph.net"]}]}, "mixes digits of several systems"),
-        ({"identities": [{"name": "a@b", "names": ["a\u0967b1.net"]}]}, "Devanagari Digit Zero and Digit Zero"),
-        ({"identities": [{"name": "a@b", "names": ["*.a.net"]}]}, "a wildcard cannot be dialled"),
-        ({"identities": [{"name": "a@b", "names": ["192.0.2.300"]}]}, "192.0.2.300"),
-        ({"store": {"pth": "/x"}}, "did you mean path?"),
-        (
-            {"authorities": [{"name": "a"}, {"name": "b"}], "identities": [{"name": "x", "names": ["a.net"]}]},
-            "names no authority, and there are a, b",
-        ),
-    ],
-)
-def test_a_mistake_in_the_options_is_named_with_what_would_work(arguments: dict[str, t.Any], says: str) -> None:
-    with pytest.raises(TlsError) as error:
-        options = task_options(arguments)
-        wanted_identities(options["identities"], authorities=wanted_authorities(options["authorities"]))
-    assert says in str(error.value)
-
-
-def test_names_and_addresses_are_taken_as_they_are_dialled() -> None:
-    names = ["B\u00fccher.example", "PLAIN.example", "192.0.2.7", "2001:DB8::7", "xn--bcher-kva.example"]
-    (identity,) = wanted_identities([{"name": "a@b", "names": names}], authorities=wanted_authorities([]))
-    assert identity.names == ("192.0.2.7", "2001:db8::7", "plain.example", "xn--bcher-kva.example")
-
-
-def test_ansible_doc_shows_the_same_options_that_the_task_takes() -> None:
-    from ansible_collections.connsec.tls.plugins.modules import pki
-    from ansible_collections.connsec.tls.plugins.plugin_utils import _wanted
-
-    yaml = pytest.importorskip("yaml")
-    options = yaml.safe_load(pki.DOCUMENTATION)["options"]
-    assert set(options) == set(_wanted.TASK_OPTIONS)
-    assert set(options["identities"]["suboptions"]) == set(_wanted.IDENTITY_OPTIONS)
-    assert set(options["authorities"]["suboptions"]) == set(_wanted.AUTHORITY_OPTIONS)
-    assert set(options["store"]["suboptions"]) == set(_wanted.STORE_OPTIONS)
-    assert set(options["identities"]["suboptions"]["formats"]["choices"]) == set(FORMATS)
