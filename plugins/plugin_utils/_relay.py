@@ -225,11 +225,7 @@ class OpenRound:
 
 
 class Looks:
-    """What tasks left in hosts' variables; each host's are read once, for that costs milliseconds.
-
-    They are read as they were left: what a module answered holds no templates, and to have Ansible look for some costs
-    more than all that is done with the answer.
-    """
+    """What tasks left in hosts' variables; each host's are read once, for that costs milliseconds."""
 
     def __init__(self, task_vars: t.Mapping[str, t.Any]) -> None:
         self._hostvars = task_vars["hostvars"]
@@ -238,7 +234,7 @@ class Looks:
     def of(self, host: str, variable: str) -> Json:
         """Return what a task registered for a host; nothing if it did not run there."""
         if host not in self._read:
-            self._read[host] = self._hostvars.raw_get(host)
+            self._read[host] = self._hostvars[host]
         found: Json = plain(self._read[host].get(variable) or {})
         return found
 

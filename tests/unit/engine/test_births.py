@@ -29,12 +29,6 @@ from .scenes import MODEL, ask_for, scene_of
 SERVER, CLIENT, OTHER = "store@db1", "router@app1", "confserv@cfg1"
 
 
-class HostVars(dict):
-    """Ansible's, as far as they are asked."""
-
-    raw_get = dict.get
-
-
 def at_home(*names: str) -> Scene:
     """Return the fleet with these instances' keys on their hosts."""
     model = copy.deepcopy(MODEL)
@@ -134,7 +128,7 @@ def answer(name: str, **more: t.Any) -> dict[str, t.Any]:
 
 def test_what_a_host_asks_for_goes_to_the_store_and_its_new_key_is_known() -> None:
     scene = at_home(SERVER)
-    variables = {"hostvars": HostVars(db1={"tls_born": answer(SERVER)})}
+    variables = {"hostvars": {"db1": {"tls_born": answer(SERVER)}}}
     after, asked = _rounds.born(standing_of(scene, {"db1": {SERVER: SERVER}}), variables)
     assert asked == {SERVER: {"request": "pem", "spki_sha256": "new", "held": ["new", "old"]}}
     assert after.seen["instances"][SERVER] == {"generation": "000001", "keys": ["new", "old"]}
@@ -156,7 +150,7 @@ def test_what_a_host_asks_for_goes_to_the_store_and_its_new_key_is_known() -> No
 )
 def test_a_host_that_gave_no_key_keeps_back_its_own_pairs_alone(result: dict[str, t.Any], says: str) -> None:
     scene = at_home(SERVER, OTHER)
-    variables = {"hostvars": HostVars(db1={"tls_born": result}, cfg1={"tls_born": answer(OTHER)})}
+    variables = {"hostvars": {"db1": {"tls_born": result}, "cfg1": {"tls_born": answer(OTHER)}}}
     after, asked = _rounds.born(standing_of(scene, {"db1": {SERVER: SERVER}, "cfg1": {OTHER: OTHER}}), variables)
     assert set(asked) == {OTHER}
     assert {name.partition("->")[2] for name in after.progress.notes} == {"store.sql@db1"}
