@@ -276,6 +276,12 @@ class Fleet:
 
     def must_talk(self) -> None:
         """Fail unless every pair is answered again, and none has lost a message so far."""
+        now = self.must_be_answered()
+        lost = {name: row["lost"] for name, row in now.items() if row["lost"]}
+        assert not lost, lost
+
+    def must_be_answered(self) -> dict[str, dict[str, t.Any]]:
+        """Fail unless every pair is answered again, and return what its client counted."""
         before = self.traffic()
         until = time.monotonic() + 20
         while True:
@@ -283,10 +289,8 @@ class Fleet:
             now = self.traffic()
             silent = [name for name in before if now[name]["answered"] <= before[name]["answered"]]
             if not silent:
-                break
+                return now
             assert time.monotonic() < until, "no answers on %s" % ", ".join(silent)
-        lost = {name: row["lost"] for name, row in now.items() if row["lost"]}
-        assert not lost, lost
 
     def must_be_enforced_by_the_next_run(self) -> None:
         """Fail unless the next run completes, the one after changes nothing, and everybody talks all the while."""
