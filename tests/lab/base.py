@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -21,24 +22,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import LabError, apt, mounts, nspawn, recipe
-from .processes import dies_with_us, environment
+from .processes import dies_with_us, end, environment, open_to_all
 
 #: Seconds in which one command of a build has to be done.
 _PATIENCE: t.Final = 1800.0
 
-#: The name under which nspawn works on a tree.
-_MACHINE: t.Final = "cslab-build"
+#: What hosts in the making are called; packages write the name into what they make.
+_HOSTNAME: t.Final = "tree"
 
 _POLICY: t.Final = "usr/sbin/policy-rc.d"
-_SSH_KEYS: t.Final = "etc/ssh/ssh_host_*"
-#: What a tree does not keep: packages that were fetched, logs, and what has to differ between hosts.
+#: What a tree does not keep: packages that were fetched, from where, logs, and what has to differ between hosts.
 _FORGOTTEN: t.Final = (
-    _SSH_KEYS,
+    "etc/apt/apt.conf.d/zz-machine",
+    "etc/apt/auth.conf*",
+    "etc/apt/sources.list.d/*",
+    "etc/machine-id",
+    "etc/ssh/ssh_host_*",
     "var/cache/apt/*",
     "var/lib/apt/lists/*",
     "var/log/*.log",
     "var/log/apt/*",
-    "etc/machine-id",
 )
 
 Say = t.Callable[[str], None]
@@ -59,6 +62,11 @@ class Tree:
     def packages(self) -> Path:
         """The packages with their versions, one a line."""
         return self.folder / "packages.txt"
+
+    @property
+    def machine(self) -> str:
+        """The name under which nspawn works on it: trees in other caches have others."""
+        return "cslab-" + hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:8]
 
     @property
     def figures(self) -> dict[str, float]:
@@ -84,7 +92,7 @@ def build(say: Say) -> Tree:
         LabError: a package cannot be fetched or installed.
     """
     cache().mkdir(parents=True, exist_ok=True)
-    with _lock(cache() / "lock", say) as lock:
+    with open_to_all(), _lock(cache() / "lock", say) as lock:
         _sweep(cache())
         tree = find()
         if tree:
@@ -92,7 +100,7 @@ def build(say: Say) -> Tree:
         making = Tree(cache() / (recipe.digest() + ".making"))
         began = time.monotonic()
         _Build(making, say, lock).make()
-        nspawn.forget(_MACHINE, making.root)
+        nspawn.forget(making.machine, making.root)
         figures = {"seconds": round(time.monotonic() - began, 1), "bytes": size_of(making.root)}
         (making.folder / "build.json").write_text(json.dumps(figures) + "\n", encoding="ascii")
         made = Tree(cache() / recipe.digest())
@@ -118,7 +126,9 @@ def _lock(path: Path, say: Say) -> t.Iterator[int]:
 def _sweep(folder: Path) -> None:
     """Remove what an interrupted build left: whoever holds the lock knows that none of its processes is left."""
     for left in folder.glob("*.making"):
-        nspawn.forget(_MACHINE, left / "root")
+        machine = Tree(left).machine
+        end(nspawn.members(machine))
+        nspawn.forget(machine, left / "root")
         mounts.remove_folder(left)
 
 
@@ -175,6 +185,8 @@ class _Build:
         self._inside("apt-get", "-q", "update")
         self._inside("apt-get", "-q", "-y", "--with-new-pkgs", "upgrade")
         self._inside("apt-get", "-q", "-y", "--no-install-recommends", "install", *recipe.SERVERS, *recipe.CLIENTS)
+        for command in recipe.COMMANDS:
+            self._inside(*command)
         versions = self._inside("dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
         self._tree.packages.write_text(versions, encoding="utf-8")
 
@@ -195,14 +207,15 @@ class _Build:
         """Run a command in the tree, with this machine's network; inside nspawn, for a JRE's set-up needs /proc."""
         bound = [path for path in apt.LOGINS if path.exists()]
         options = [
-            "--pipe", "--machine=" + _MACHINE, "--resolv-conf=replace-host", "--directory=" + str(self._tree.root),
+            "--pipe", "--machine=" + self._tree.machine, "--hostname=" + _HOSTNAME,
+            "--resolv-conf=replace-host", "--directory=" + str(self._tree.root),
             "--bind-ro=%s:/etc/apt/sources.list.d/machine.list" % (self._apt / "sources.list"),
             "--bind-ro=%s:/etc/apt/apt.conf.d/zz-machine" % (self._apt / "machine.conf"),
             *("--bind-ro=%s" % path for path in bound),
             "--setenv=DEBIAN_FRONTEND=noninteractive", "--setenv=LC_ALL=C.UTF-8",
             *("--setenv=" + name for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ),
         ]  # fmt: skip
-        return self._do(dies_with_us(nspawn.command(_MACHINE, *options, *argv)), given=given)
+        return self._do(dies_with_us(nspawn.command(self._tree.machine, *options, *argv)), given=given)
 
     def _do(self, argv: t.Sequence[str], *, given: str = "") -> str:
         """Run a command of the build, which inherits the lock, and return what it wrote.

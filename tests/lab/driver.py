@@ -23,7 +23,7 @@ from pathlib import Path
 
 from . import LabError, base, fitness, inventory, machine, mounts, network, state
 from .names import STATES, Host, Net, Wanted, number_hosts
-from .processes import Process, end, environment, find, run, this_process
+from .processes import Process, boot_id, end, environment, find, open_to_all, run, this_process
 
 #: Seconds in which every host has to answer over SSH.
 ANSWERING: t.Final = 60.0
@@ -128,13 +128,14 @@ def up(net: Net, wanted: t.Sequence[Wanted], *, say: base.Say = quiet, owned: bo
     hosts = number_hosts(net, wanted)
     fitness.check()
     tree = base.find() or build(say)
-    with state.locked(net):
+    with open_to_all(), state.locked(net):
         known = state.read(net)
         if known is not None and not known.abandoned:
             raise LabError("a lab is up in %s; `down` removes it, --net gives another a place beside it" % net.state)
         _remove(net, say)
+        network.check_free(net)
         owner = this_process() if owned else None
-        found = state.State(hosts, complete=False, tree=str(tree.root), owner=owner)
+        found = state.State(hosts, complete=False, tree=str(tree.root), boot=boot_id(), owner=owner)
         state.write(net, found)
         try:
             _make(net, hosts, tree, say)

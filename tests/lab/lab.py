@@ -19,6 +19,7 @@ It ends with 0; with 1 and a sentence if it cannot do what was asked; with 3 if 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 import typing as t
@@ -142,4 +143,5 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(128 + signal.SIGTERM))  # and clean up on the way
     sys.exit(main())

@@ -12,7 +12,7 @@ import typing as t
 import uuid
 from pathlib import Path
 
-from . import LabError, mounts, network, nspawn
+from . import LabError, mounts, nspawn
 from .names import Host, hosts_file
 from .processes import Process, end, environment, find, run
 
@@ -107,7 +107,7 @@ def stop(hosts: t.Sequence[Host], *, gently: bool) -> None:
         LabError: a process of theirs does not end.
     """
     end([each for host in hosts for each in supervisors(host)], gently=STOPPING if gently else 0.0)
-    end([each for host in hosts for each in network.residents(host)])
+    end([each for host in hosts for each in nspawn.members(host.mark)])
     for host in hosts:
         nspawn.forget(host.mark, host.root)
 

@@ -8,14 +8,14 @@ Nothing is forwarded and nothing translated: hosts reach each other and this mac
 
 from __future__ import annotations
 
-import contextlib
-import os
+import ipaddress
+import json
 import typing as t
 from pathlib import Path
 
-from . import mounts
+from . import LabError
 from .names import Host, Net
-from .processes import Process, run, started
+from .processes import run
 
 _LINKS: t.Final = Path("/sys/class/net")
 
@@ -47,6 +47,28 @@ def inner_commands(host: Host) -> list[str]:
         "address add %s/24 dev eth0" % host.address,
         "link set dev eth0 up",
     ]
+
+
+def check_free(net: Net) -> None:
+    """Return if no network that this machine reaches already has the addresses of a lab.
+
+    Raises:
+        LabError: one has.
+    """
+    taken = taken_by(net, run(["ip", "-json", "-4", "route", "show", "table", "main"]))
+    if taken is not None:
+        raise LabError(
+            "%s.0/24 is part of %s, which this machine reaches already; give another --net" % (net.prefix, taken)
+        )
+
+
+def taken_by(net: Net, routes: str) -> str | None:
+    """Return the network that shares addresses with a lab's, among the routes that `ip -json` lists."""
+    ours = ipaddress.IPv4Network(net.prefix + ".0/24")
+    for route in json.loads(routes or "[]"):
+        if route["dst"] != "default" and ipaddress.IPv4Network(route["dst"], strict=False).overlaps(ours):
+            return "%s at %s" % (route["dst"], route.get("dev", "a gateway"))
+    return None
 
 
 def make(net: Net, hosts: t.Sequence[Host]) -> None:
@@ -86,15 +108,3 @@ def connect(host: Host, *, on: bool) -> None:
         LabError: there is no such link.
     """
     run(["ip", "link", "set", "dev", host.mark, "up" if on else "down"])
-
-
-def residents(host: Host) -> list[Process]:
-    """Return the processes in a host's namespace: all that run on it, and nothing else."""
-    if not mounts.below(host.namespace):
-        return []
-    wanted, found = os.stat(host.namespace), []
-    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
-        with contextlib.suppress(OSError):  # it is gone
-            if os.path.samestat(os.stat("/proc/%d/ns/net" % pid), wanted) and (since := started(pid)):
-                found.append(Process(pid, since))
-    return found

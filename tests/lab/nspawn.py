@@ -16,15 +16,16 @@ import typing as t
 from pathlib import Path
 
 from . import LabError, mounts
-from .processes import PATIENCE, find
+from .processes import PATIENCE, Process, find, started
 
 #: Enters the groups that are named before the `--`, and becomes the command after it.
 _ENTER: t.Final = 'until [ "$1" = -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift; exec "$@"'
 
-_RUN: t.Final = Path("/run/systemd/nspawn")
-_LOCKS: t.Final = _RUN / "locks"
+#: Where it keeps what it notes about machines.
+RUN: t.Final = Path("/run/systemd/nspawn")
+_LOCKS: t.Final = RUN / "locks"
 #: Where it keeps a folder for each machine.
-_FOLDERS: t.Final = (_RUN / "propagate", _RUN / "unix-export")
+_FOLDERS: t.Final = (RUN / "propagate", RUN / "unix-export")
 
 #: Whatever a machine is for, the caller's settings files and service manager have no say in it.
 OPTIONS: t.Final = ("--quiet", "--settings=no", "--register=no", "--keep-unit", "--timezone=off")
@@ -36,7 +37,7 @@ def command(name: str, *options: str) -> list[str]:
     Raises:
         LabError: they cannot be made.
     """
-    groups = [root / name for root in _hierarchies()]
+    groups = [root / name for root in hierarchies()]
     try:
         for group in groups:
             group.mkdir(exist_ok=True)
@@ -45,9 +46,19 @@ def command(name: str, *options: str) -> list[str]:
     return ["sh", "-c", _ENTER, "sh", *map(str, groups), "--", "systemd-nspawn", *OPTIONS, *options]
 
 
-def _hierarchies() -> list[Path]:
+def hierarchies() -> list[Path]:
     """Return where the control groups are mounted that a systemd uses: version 2, and its own of version 1."""
     return [Path(row.point) for row in mounts.table() if row.kind == "cgroup2" or "name=systemd" in row.options]
+
+
+def members(name: str) -> list[Process]:
+    """Return the processes of a machine, nspawn among them: all that are in its control groups."""
+    files = [file for root in hierarchies() for file in (root / name).rglob("cgroup.procs")]
+    pids: set[int] = set()
+    for file in files:
+        with contextlib.suppress(OSError):  # the group is gone
+            pids |= {int(word) for word in file.read_text(encoding="ascii").split()}
+    return [Process(pid, since) for pid in sorted(pids - {0}) if (since := started(pid))]
 
 
 def forget(name: str, root: Path) -> None:
@@ -56,7 +67,7 @@ def forget(name: str, root: Path) -> None:
     Raises:
         LabError: a control group is still in use.
     """
-    for hierarchy in _hierarchies():
+    for hierarchy in hierarchies():
         _remove_group(hierarchy / name)
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(root)
@@ -82,6 +93,6 @@ def _remove_empty() -> None:
     """Remove the folders that nspawn shares between machines, once there are none; it makes them as it needs them."""
     if find(lambda words: Path(words[0]).name == "systemd-nspawn"):
         return
-    for folder in (*_FOLDERS, _LOCKS, _RUN):
+    for folder in (*_FOLDERS, _LOCKS, RUN):
         with contextlib.suppress(OSError):
             folder.rmdir()

@@ -61,14 +61,28 @@ def dies_with_us(argv: t.Sequence[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", *alone, *argv]
 
 
+@contextlib.contextmanager
+def open_to_all() -> t.Iterator[None]:
+    """Make files that everybody may read, whatever the caller's umask: they are for the accounts of hosts."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def boot_id() -> str:
+    """Return which boot of this machine it is."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
 def started(pid: int) -> str | None:
     """Return when a process was started and in which boot; None if it does not run."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         fields = Path("/proc/%d/stat" % pid).read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else "%s %s" % (boot, fields[19].decode())
+    return None if fields[0] in (b"Z", b"X") else "%s %s" % (boot_id(), fields[19].decode())
 
 
 def this_process() -> Process:

@@ -10,7 +10,7 @@ import json
 import typing as t
 
 #: Raise it whenever the way changes in which `base.py` makes a tree.
-VERSION: t.Final = 1
+VERSION: t.Final = 3
 
 SUITE: t.Final = "bookworm"
 
@@ -43,19 +43,23 @@ SERVERS: t.Final = (
     "postgresql",
     "rabbitmq-server",
     "redis-server",
+    "rsync",  # Galera's members copy their data with it
     "slapd",
     "stunnel4",
     "tomcat10",
 )
 
-#: What puts load on them.
+#: What puts load on them, and the client sides that people have.
 CLIENTS: t.Final = (
     "amqp-tools",
     "apache2-utils",
     "ldap-utils",
+    "libpostgresql-jdbc-java",
     "mariadb-client",
     "mosquitto-clients",
     "postgresql-client",
+    "python3-psycopg2",
+    "python3-requests",
     "redis-tools",
     "sipsak",
     "swaks",
@@ -68,6 +72,9 @@ ANSWERS: t.Final = (
     "slapd slapd/domain string lab.test",
     "slapd shared/organization string lab",
 )
+
+#: What is done once all packages are there: a host's own name counts, not that of the machine that made the tree.
+COMMANDS: t.Final = (("postconf", "-X", "myhostname"),)
 
 #: What starts by itself on a host. Everything else waits for `systemctl start`.
 STARTED: t.Final = ("ssh.service",)
@@ -108,5 +115,5 @@ FILES: t.Final = {
 
 def digest() -> str:
     """Return what names a tree of this recipe: 16 characters that differ with anything that goes into it."""
-    parts = (VERSION, SUITE, BASE, SERVERS, CLIENTS, ANSWERS, STARTED, MASKED, FILES)
+    parts = (VERSION, SUITE, BASE, SERVERS, CLIENTS, ANSWERS, COMMANDS, STARTED, MASKED, FILES)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import LabError
 from .names import Host, Net
-from .processes import Process, runs
+from .processes import Process, boot_id, runs
 
 _FILE: t.Final = "lab.json"
 _LOCK: t.Final = "lock"
@@ -23,25 +23,26 @@ _LOCK: t.Final = "lock"
 
 @dataclass(frozen=True)
 class State:
-    """A lab: its hosts, whether all of it is made, the tree below it, and the process that it ends with, if any."""
+    """A lab: its hosts, whether all of it is made, the tree below it, the machine's boot, and whom it ends with."""
 
     hosts: tuple[Host, ...]
     complete: bool
     tree: str
+    boot: str
     owner: Process | None = None
 
     @property
     def abandoned(self) -> bool:
-        """Return whether nobody uses it any more: it was never completed, or whom it belonged to is gone."""
-        return not self.complete or (self.owner is not None and not runs(self.owner))
+        """Return whether nobody uses it any more: never completed, of an earlier boot, or its owner is gone."""
+        gone = self.boot != boot_id() or (self.owner is not None and not runs(self.owner))
+        return gone or not self.complete
 
     def text(self) -> str:
         """Return it as it is kept."""
         hosts = [{"name": each.name, "number": each.number, "size": each.size} for each in self.hosts]
         owner = None if self.owner is None else [self.owner.pid, self.owner.started]
-        return (
-            json.dumps({"hosts": hosts, "complete": self.complete, "tree": self.tree, "owner": owner}, indent=1) + "\n"
-        )
+        alike = {"complete": self.complete, "tree": self.tree, "boot": self.boot}
+        return json.dumps({"hosts": hosts, "owner": owner, **alike}, indent=1) + "\n"
 
 
 def parse(net: Net, text: str) -> State:
@@ -54,7 +55,7 @@ def parse(net: Net, text: str) -> State:
         data = json.loads(text)
         hosts = tuple(net.host(each["name"], each["number"], each["size"]) for each in data["hosts"])
         owner = Process(*data["owner"]) if data["owner"] else None
-        return State(hosts, data["complete"], data["tree"], owner)
+        return State(hosts, data["complete"], data["tree"], data["boot"], owner)
     except (ValueError, KeyError, TypeError) as error:
         raise LabError("%s is not what a lab keeps: %s" % (net.state / _FILE, error)) from error
 
