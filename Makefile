@@ -126,7 +126,13 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@# the demos alone: they are held to messages and milliseconds, and nothing else may slow them down
 	@$(pytest) $(demos)
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
+	@$(MAKE) lab-test
 	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points"
+
+.PHONY: lab-test
+lab-test: test-venv ## The lab on real hosts, part of integration; takes root, and elsewhere says what it leaves out
+	@[ "$$(id -u)" != 0 ] || scripts/lab-packages || true
+	@$(pytest) --quiet tests/lab
 
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point
