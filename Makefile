@@ -48,6 +48,23 @@ demo-hard-up: run-venv ## Starts that fleet and leaves it running, to play every
 demo-hard-down: run-venv ## Stops that fleet
 	@$(python) tests/fleet/demo_hard.py down
 
+# ---------------------------------------------------------------- real hosts
+
+lab_hosts ?= h1,h2,h3,h4,h5,h6,h7,h8
+
+.PHONY: lab-base
+lab-base: run-venv ## Makes the tree that the lab's hosts lie on, once, in the user's cache; takes root
+	@[ "$$(id -u)" != 0 ] || scripts/lab-packages
+	@$(python) tests/lab/lab.py build
+
+.PHONY: lab-up
+lab-up: lab-base ## Boots hosts with a systemd of their own, lab_hosts=h1,h2,...; takes root
+	@$(python) tests/lab/lab.py up --hosts $(lab_hosts)
+
+.PHONY: lab-down
+lab-down: run-venv ## Removes them without a trace
+	@$(python) tests/lab/lab.py down
+
 # ---------------------------------------------------------------- set-up
 
 .PHONY: link
@@ -109,7 +126,13 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@# the demos alone: they are held to messages and milliseconds, and nothing else may slow them down
 	@$(pytest) $(demos)
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
+	@$(MAKE) lab-test
 	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points"
+
+.PHONY: lab-test
+lab-test: test-venv ## The lab on real hosts, part of integration; takes root, and elsewhere says what it leaves out
+	@[ "$$(id -u)" != 0 ] || scripts/lab-packages || true
+	@$(pytest) --quiet tests/lab
 
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point

@@ -1,0 +1,64 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labs for the tests on real hosts. Where this machine cannot run one, they are left out, and the last lines say so."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from . import Unfit, driver, fitness
+from .names import Net, parse_hosts
+
+_HERE: t.Final = Path(__file__).resolve().parent
+
+#: Each process of tests has a network of its own, and a second one for what lives beside it.
+_PART: t.Final = os.getpid() % 120
+NET: t.Final = Net("10.78.%d" % (2 * _PART))
+BESIDE: t.Final = Net("10.78.%d" % (2 * _PART + 1))
+
+
+def _why_not() -> str | None:
+    try:
+        fitness.check(building=True)
+    except Unfit as error:
+        return str(error)
+    return None
+
+
+_REASON: t.Final = _why_not()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests on real hosts out where there can be none."""
+    if _REASON is not None:
+        for item in items:
+            if item.path.parent == _HERE:
+                item.add_marker(pytest.mark.skip(reason="LEFT OUT: " + _REASON))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was left out."""
+    if _REASON is not None:
+        terminalreporter.section("LEFT OUT: all tests on real hosts", sep="#", bold=True)
+        terminalreporter.line(_REASON)
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[driver.Lab]:
+    """Three hosts, on one of which little can be written."""
+    driver.build(print)
+    with driver.lab(NET, parse_hosts("web,db,small=48m")) as found:
+        yield found
+
+
+@pytest.fixture
+def net() -> t.Iterator[Net]:
+    """A network in which no lab is left when the test ends, however it does."""
+    driver.build(print)
+    yield BESIDE
+    driver.down(BESIDE)
