@@ -101,8 +101,7 @@ def _edits(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
 def _row(option: Option) -> dict[str, t.Any]:
     row: dict[str, t.Any] = {"section": option.section, "key": option.key}
     row.update({"state": "absent"} if option.value is None else {"value": option.value})
-    if option.separator is not None:
-        row["separator"] = option.separator
+    row.update({name: value for name in ("separator", "like") if (value := getattr(option, name)) is not None})
     return row
 
 

@@ -22,13 +22,16 @@ from ._model import ModelError, parse_limits
 from ._profile import PROFILES
 
 Shape = t.Literal["second_listener", "same_port", "flip"]
+MODES: t.Final = ("simple", "mutual")
 SHAPES: t.Final = ("second_listener", "same_port", "flip")
 #: Stages whose options are read back; ``verify`` is only read: it says that a client checks what it is shown.
 READ_STAGES: t.Final = ("permit", "connect", "verify", "demand", "enforce")
 FORMATS: t.Final = ("pem", "pkcs12", "java", "crl")
 #: Who edits in a step: the entry point of the kind's role, or the framework, which sets the options that ``reads`` has.
 EDITS: t.Final = ("tasks", "options")
-OPTION_FORMATS: t.Final = ("ini", "conf", "properties")
+OPTION_FORMATS: t.Final = ("ini", "conf", "properties", "apache", "haproxy", "hba", "nginx")
+#: Fields of an option; ``mode`` has it asked for at listeners of that mode alone.
+OPTION_FIELDS: t.Final = ("file", "format", "section", "key", "value", "state", "separator", "like", "mode")
 
 #: Placeholders that are known only per listener or pair; every other one must be a setting of the kind.
 CONTEXT: t.Final = frozenset(
@@ -37,6 +40,7 @@ CONTEXT: t.Final = frozenset(
         "host",
         "component",
         "listener",
+        "mode",
         "port",
         "secure_port",
         "address",
@@ -94,7 +98,8 @@ class Kind:
 class Option:
     """One option in a configuration file: what observation reads and what a step writes.
 
-    ``value`` None means that the option is absent.
+    ``value`` None means that the option is absent. ``like`` names the section of which its own is made as a copy, where
+    that is missing.
     """
 
     file: str
@@ -103,6 +108,7 @@ class Option:
     key: str
     value: str | None
     separator: str | None = None
+    like: str | None = None
 
     @property
     def place(self) -> str:
@@ -261,13 +267,15 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
 
 
 def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]) -> tuple[Option, ...]:
-    """Return the options of one stage with a listener's or a pair's words put in.
+    """Return the options of one stage with a listener's or a pair's words put in, without those of another mode.
 
     Raises:
         KindError: an option asks for a word that this listener or pair does not have, such as its secure port.
     """
     options = []
     for row in rows:
+        if row.get("mode") not in (None, context.get("mode")):
+            continue
         filled = {key: _fill(value, context, row) for key, value in row.items()}
         absent = filled.get("state") == "absent"
         options.append(
@@ -278,6 +286,7 @@ def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.An
                 key=str(filled["key"]),
                 value=None if absent else _text(filled.get("value")),
                 separator=filled.get("separator"),
+                like=filled.get("like"),
             )
         )
     return tuple(options)
@@ -314,15 +323,17 @@ def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where:
 def _rows(rows: t.Any, *, stage: str, where: str) -> tuple[t.Mapping[str, t.Any], ...]:
     """Return the options of a stage, each of them complete."""
     checked = []
-    for number, row in enumerate(rows or []):
+    flat = [row for entry in rows or [] for row in (entry if isinstance(entry, list) else [entry])]
+    for number, row in enumerate(flat):
         place = "%s.%s[%d]" % (where, stage, number)
         if not isinstance(row, dict) or not row.get("key") or not row.get("file"):
             raise KindError("%s: an option has a file, a key, and a value or 'state: absent'" % place)
         if ("value" in row) == (row.get("state") == "absent"):
             raise KindError("%s: an option has either a value or 'state: absent'" % place)
-        unknown = sorted(set(row) - {"file", "format", "section", "key", "value", "state", "separator"})
+        unknown = sorted(set(row) - set(OPTION_FIELDS))
         if unknown:
             raise KindError("%s: an option has no field %r" % (place, unknown[0]))
+        _check_choice(row.get("mode") or "simple", MODES, what="mode", where=place)
         _check_choice(row.get("format") or "ini", OPTION_FORMATS, what="format", where=place)
         checked.append(row)
     return tuple(checked)

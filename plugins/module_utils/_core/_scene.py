@@ -296,6 +296,7 @@ class Scene:
             "host": instance.host,
             "component": instance.component,
             "listener": listener.name,
+            "mode": listener.mode,
             "port": listener.port,
             "secure_port": listener.port if same else listener.secure_port,
             "address": self.address(instance.host),

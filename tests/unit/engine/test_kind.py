@@ -49,6 +49,10 @@ MISTAKES = [
     ({"config": "/a", "permit": [{"key": "k", "value": 1, "state": "absent"}]}, "either a value or 'state: absent'"),
     ({"config": "/a", "permit": [{"value": 1}]}, "an option has a file, a key"),
     ({"config": "/a", "permit": [{"key": "k", "value": 1, "vlaue": 2}]}, "has no field 'vlaue'"),
+    (
+        {"config": "/a", "permit": [{"key": "k", "value": 1, "mode": "both"}]},
+        "mode is 'both'; it is one of simple, mutual",
+    ),
 ]
 
 
@@ -78,6 +82,19 @@ def test_an_option_that_asks_for_a_word_its_listener_lacks_is_refused():
     kind = thing(config="/a", permit=[{"key": "k", "value": "{secure_port}"}])
     with pytest.raises(KindError, match=r"asks for \{secure_port\}"):
         expand(kind.reads["permit"], {"listener": "default", "secure_port": None})
+
+
+def test_an_option_of_one_mode_is_asked_for_at_listeners_of_that_mode_alone():
+    rows = [{"key": "k", "value": "v"}, {"key": "verify", "value": "optional", "mode": "mutual"}]
+    kind = thing(config="/a", permit=rows)
+    assert [option.key for option in expand(kind.reads["permit"], {"mode": "simple"})] == ["k"]
+    assert [option.key for option in expand(kind.reads["permit"], {"mode": "mutual"})] == ["k", "verify"]
+
+
+def test_a_stage_has_options_of_the_kind_and_of_its_users():
+    reads = {"permit": [{"file": "{config}", "key": "k", "value": "v"}, DECLARED["reads"]["permit"]]}
+    kind = thing({**DECLARED, "reads": reads}, config="/a", permit=[{"key": "more", "value": "w"}])
+    assert [row["key"] for row in kind.reads["permit"]] == ["k", "more"]
 
 
 def test_a_limit_that_nobody_knows_is_refused_where_the_kind_declares_it():
