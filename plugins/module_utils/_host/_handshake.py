@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from .._core._errors import TlsError
 from ._der import Certificate, DerError, read_certificate
 from ._dial import Address, Deadline, LookFailed, Outcome, dial, failure, hang_up, resolve
+from ._http_refusal import refusal
 from ._negotiate import NEGOTIATIONS, NOBODY, Login
 from ._raw import PATIENCE, clear_answer, old_protocols
 from ._tls import BorrowedIdentity, Contexts, Entry, Maximum, Stance, make_context, part, shake_hands
@@ -109,6 +110,7 @@ class Probe:
         protocols: the versions that the client knows, of TLS 1.2 and 1.3; empty for both.
         old_protocols: also ask whether versions before TLS 1.2 are accepted.
         demand: also ask whether a client without a certificate is refused.
+        answers: ``http`` for an endpoint that may refuse a client in HTTP, after the handshake.
         login: as whom a clear look introduces itself.
         patience: seconds after which a listener that stays silent in the clear is held to be clear.
     """
@@ -131,6 +133,7 @@ class Probe:
     protocols: tuple[str, ...] = ()
     old_protocols: bool = False
     demand: bool = False
+    answers: str | None = None
     login: Login = NOBODY
     patience: float = PATIENCE
 
@@ -174,6 +177,7 @@ def parse_probe(request: t.Mapping[str, t.Any]) -> Probe:
         protocols=_versions(request),
         old_protocols=bool(request.get("old_protocols")),
         demand=bool(request.get("demand")),
+        answers=request.get("answers") or None,
         login=Login(user=str(request.get("user") or "postgres"), database=str(request.get("database") or "postgres")),
         patience=min(float(patience), timeout) if patience else PATIENCE,
     )
@@ -260,9 +264,17 @@ class Look:
             sock.close()
             raise
         entry, secure = shake_hands(context, sock, deadline, name=self.probe.name)
+        if secure is not None and entry.error is None and entry.requested and self.probe.answers == "http":
+            self._hear(entry, secure, deadline)
         if secure is not None:
             hang_up(part(secure) if entry.error is None else secure, patience=_PATIENCE)
         return entry
+
+    def _hear(self, entry: Entry, secure: ssl.SSLSocket, deadline: Deadline) -> None:
+        """Take a refusal in HTTP for what it is: the handshake's, said later."""
+        says = refusal(secure, deadline, name=self.probe.name)
+        if says is not None:
+            entry.error, entry.alert = ssl.SSLError(says), "bad_certificate"
 
     def _in_the_clear(self, deadline: Deadline) -> dict[str, t.Any]:
         answer = clear_answer(
