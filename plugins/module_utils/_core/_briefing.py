@@ -139,7 +139,8 @@ def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
 
 def reads_keystore_only(scene: Scene, instance: Instance, identity: str) -> bool:
     """Return whether nobody needs the key of an identity outside of a keystore: no option of its, no probe of ours."""
-    if "pkcs12" not in scene.kinds[instance.name].formats:
+    formats = scene.kinds[instance.name].formats
+    if "pkcs12" not in formats or "combined" in formats:
         return False
     pairs = scene.pairs_at(instance)
     if any(pair.client == instance and scene.model.presented_in(pair, instance) == identity for pair in pairs):

@@ -26,7 +26,7 @@ MODES: t.Final = ("simple", "mutual")
 SHAPES: t.Final = ("second_listener", "same_port", "flip")
 #: Stages whose options are read back; ``verify`` is only read: it says that a client checks what it is shown.
 READ_STAGES: t.Final = ("permit", "connect", "verify", "demand", "enforce")
-FORMATS: t.Final = ("pem", "pkcs12", "java", "crl")
+FORMATS: t.Final = ("pem", "combined", "pkcs12", "java", "crl")
 #: Who edits in a step: the entry point of the kind's role, or the framework, which sets the options that ``reads`` has.
 EDITS: t.Final = ("tasks", "options")
 OPTION_FORMATS: t.Final = ("ini", "conf", "properties", "apache", "haproxy", "hba", "nginx")
@@ -52,6 +52,7 @@ CONTEXT: t.Final = frozenset(
         "chain",
         "fullchain",
         "key",
+        "combined",
         "trust",
         "keystore",
         "keystore_password_file",
@@ -69,7 +70,7 @@ class KindError(TlsError):
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting that a kind lets its users make in ``tls_settings``."""
+    """One setting that a kind lets its users make in ``tls_settings``; its default may name others in braces."""
 
     name: str
     type: str = "any"
@@ -277,7 +278,9 @@ def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.An
         if row.get("mode") not in (None, context.get("mode")):
             continue
         filled = {key: _fill(value, context, row) for key, value in row.items()}
-        absent = filled.get("state") == "absent"
+        # a list of suites of a version that is not offered is empty: nothing is said of it
+        is_empty = filled.get("value") == "" and _PLACEHOLDER.fullmatch(str(row["value"]))
+        absent = filled.get("state") == "absent" or bool(is_empty)
         options.append(
             Option(
                 file=str(filled["file"]),
@@ -312,7 +315,8 @@ def _checked_settings(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str
             if setting.choices:
                 _check_choice(value, setting.choices, what=setting.name, where=where)
         values[setting.name] = value
-    return values
+    defaults = {name: value for name, value in values.items() if given.get(name) is None}
+    return {**values, **{name: _put_in(value, values) for name, value in defaults.items()}}
 
 
 def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where: str) -> None:

@@ -266,6 +266,7 @@ class Scene:
             "chain": own + "/chain.pem",
             "fullchain": own + "/fullchain.pem",
             "key": own + "/key.pem",
+            "combined": own + "/combined.pem",
             "trust": current + "/trust.pem",
             "keystore": own + "/keystore.p12",
             "keystore_password_file": own + "/keystore.password",
