@@ -50,6 +50,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         apply="restart" if step.apply == "restart" and kind.restart else kind.apply,
         reload=dict(kind.reload),
         restart=dict(kind.restart),
+        workers=kind.workers,
         process=dict(kind.process),
         wait_for=_wait_for(scene, step),
         interruption=kind.interruption,

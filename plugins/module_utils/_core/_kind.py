@@ -33,6 +33,9 @@ OPTION_FORMATS: t.Final = ("ini", "conf", "properties", "apache", "haproxy", "hb
 #: Fields of an option; ``mode`` has it asked for at listeners of that mode alone.
 OPTION_FIELDS: t.Final = ("file", "format", "section", "key", "value", "state", "separator", "like", "mode")
 
+#: What a reload does with the processes below the main one; replaced ones may answer for a moment longer.
+WORKERS: t.Final = ("kept", "replaced")
+
 #: Placeholders that are known only per listener or pair; every other one must be a setting of the kind.
 CONTEXT: t.Final = frozenset(
     [
@@ -140,6 +143,7 @@ class InstanceKind:
     reload: t.Mapping[str, t.Any] = field(default_factory=dict)
     restart: t.Mapping[str, t.Any] = field(default_factory=dict)
     apply: str = "reload"
+    workers: str = "kept"
     edits: str = "tasks"
     process: t.Mapping[str, t.Any] = field(default_factory=dict)
     interruption: float = 0.0
@@ -160,6 +164,7 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "reload": (dict, {}),
     "restart": (dict, {}),
     "apply": (str, "reload"),
+    "workers": (str, "kept"),
     "edits": (str, "tasks"),
     "process": (dict, {}),
     "interruption": ((int, float), 0),
@@ -240,6 +245,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         fields[name] = value
     _check_choice(fields["shape"], SHAPES, what="shape", where=where)
     _check_choice(fields["apply"], ("reload", "restart"), what="apply", where=where)
+    _check_choice(fields["workers"], WORKERS, what="workers", where=where)
     _check_choice(fields["edits"], EDITS, what="edits", where=where)
     for entry in fields["formats"]:
         _check_choice(entry, FORMATS, what="formats", where=where)
@@ -256,6 +262,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         reload=fields["reload"],
         restart=fields["restart"],
         apply=fields["apply"],
+        workers=fields["workers"],
         edits=fields["edits"],
         process=fields["process"],
         interruption=float(fields["interruption"]),
