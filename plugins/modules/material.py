@@ -72,11 +72,11 @@ options:
         default: []
       formats:
         description:
-          - What it reads. V(java) is a truststore that Java reads, V(pkcs12) a keystore, V(crl) the revocation lists
-            of the authorities that it trusts.
+          - What it reads. V(java) is a truststore that Java reads, V(pkcs12) a keystore, V(combined) one PEM file of
+            certificate, chain and key, V(crl) the revocation lists of the authorities that it trusts.
         type: list
         elements: str
-        choices: [pem, pkcs12, java, crl]
+        choices: [pem, combined, pkcs12, java, crl]
         default: [pem]
       files:
         description: Set by the action plugin, the files of the generation.
@@ -213,7 +213,12 @@ INSTANCE = {
     "identity": {"type": "str"},
     "identities": {"type": "list", "elements": "str", "default": []},
     "trust": {"type": "list", "elements": "str", "default": []},
-    "formats": {"type": "list", "elements": "str", "choices": ["pem", "pkcs12", "java", "crl"], "default": ["pem"]},
+    "formats": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["pem", "combined", "pkcs12", "java", "crl"],
+        "default": ["pem"],
+    },
     "files": {"type": "list", "elements": "dict", "options": FILE, "default": []},
     "inputs": {"type": "dict", "default": {}},
     "public": {"type": "dict", "default": {}},

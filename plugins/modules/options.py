@@ -34,7 +34,7 @@ options:
   format:
     description: How the file is written.
     type: str
-    choices: [ini, conf, properties]
+    choices: [ini, conf, properties, apache, haproxy, hba, nginx]
     default: ini
   options:
     description: The options as they are wanted.
@@ -43,15 +43,25 @@ options:
     required: true
     suboptions:
       section:
-        description: Section of the option, in format V(ini).
+        description:
+          - Section of the option, in format V(ini).
+          - In formats V(apache), V(haproxy) and V(nginx) a path of blocks such as V(http > server[listen *:8443]), with
+            directives in brackets of which a block has to have one. It may fit several blocks.
         type: str
         default: ""
       key:
-        description: Name of the option.
+        description:
+          - Name of the option.
+          - In formats of directives its leading words, of which V(*) is any, and V(*:8443) this port at any address.
         type: str
         required: true
       value:
-        description: Its value; required unless O(options[].state=absent).
+        description:
+          - Its value; required unless O(options[].state=absent).
+          - Empty for a directive of nothing but its key.
+        type: str
+      like:
+        description: A section of which O(options[].section) is made as a copy, where it is missing.
         type: str
       separator:
         description: As O(separator), for this option alone.
@@ -69,6 +79,8 @@ options:
 notes:
   - Where an option stands twice, the last one is changed, for it is the one that most readers take. With
     O(options[].state=absent) all of them go.
+  - In formats V(apache), V(haproxy), V(hba) and V(nginx), where an option is a directive in a block, all that begin
+    with the words of O(options[].key) are set, and includes are not followed.
   - Format V(ini) is read as Python's C(configparser) reads it, with names as they are written.
 """
 
@@ -95,10 +107,12 @@ from ..module_utils._core._errors import TlsError
 from ..module_utils._host._option_file import OptionFile
 from ..module_utils._module import finish, hide_secrets
 
+FORMATS = ["ini", "conf", "properties", "apache", "haproxy", "hba", "nginx"]
 OPTION = {
     "section": {"type": "str", "default": ""},
     "key": {"type": "str", "required": True, "no_log": False},
     "value": {"type": "str"},
+    "like": {"type": "str"},
     "separator": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
@@ -109,7 +123,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "format": {"type": "str", "choices": ["ini", "conf", "properties"], "default": "ini"},
+            "format": {"type": "str", "choices": FORMATS, "default": "ini"},
             "options": {"type": "list", "elements": "dict", "required": True, "options": OPTION},
             "separator": {"type": "str"},
         },

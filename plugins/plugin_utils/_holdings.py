@@ -26,7 +26,7 @@ from ._secrets import FILE as SECRET_FILE
 from ._secrets import open_secret
 from ._trust_list import TrustList, read_trust_lists
 
-SECRET_FILES = frozenset({"key.pem", "keystore.p12", "keystore.password"})
+SECRET_FILES = frozenset({"key.pem", "combined.pem", "keystore.p12", "keystore.password"})
 
 
 class NotIssued(StoreError):
@@ -92,7 +92,7 @@ class MaterialFiles:
         inputs: what went in, for comparison with a host's manifest; PKCS#12 bytes differ at each writing.
         identities: what is public about each identity, by folder.
         born: by folder, what the host is told of a key that was born there: ``identity``, ``spki_sha256``, and whether
-            a ``keystore`` of it is read. All others are among the files.
+            a ``keystore`` of it is read, or a ``combined`` file. All others are among the files.
     """
 
     files: t.Mapping[str, bytes]
@@ -119,7 +119,8 @@ def material(
         paths: of the store.
         identities: their names, by the folders of a generation; none for an instance that only verifies.
         trust: the authorities whose certificates the instance accepts.
-        formats: ``pem``, ``pkcs12`` (a keystore), ``java`` (a truststore that Java reads), ``crl`` (revocation lists).
+        formats: ``pem``, ``combined`` (certificate, chain and key in one file), ``pkcs12`` (a keystore), ``java`` (a
+            truststore that Java reads), ``crl`` (revocation lists).
         passphrase: that of the identities; an instance that only verifies, or has a key of its own, needs none.
         instance: name of the instance, after which the password of its keystores is made; by default the identity's.
         now: seconds since 1970; by default the controller's clock.
@@ -146,7 +147,12 @@ def material(
 
 def _born(holding: Holding, formats: t.Collection[str]) -> dict[str, dict[str, t.Any]]:
     return {
-        folder: {"identity": it.info.name, "spki_sha256": it.info.spki_sha256, "keystore": "pkcs12" in formats}
+        folder: {
+            "identity": it.info.name,
+            "spki_sha256": it.info.spki_sha256,
+            "keystore": "pkcs12" in formats,
+            "combined": "combined" in formats,
+        }
         for folder, it in holding.presented.items()
         if it.secret is None
     }
@@ -270,6 +276,15 @@ def _pem_files(holding: Holding) -> dict[str, bytes]:
     return files
 
 
+def _combined_files(holding: Holding) -> dict[str, bytes]:
+    """Return one file each of certificate, chain and key, for programs that read them from one."""
+    return {
+        file_in(folder, "combined.pem"): b"".join([*map(_pki.certificate_pem, it.chain), _pki.plain_pem(it.secret.key)])
+        for folder, it in holding.presented.items()
+        if it.secret is not None
+    }
+
+
 def _keystore_files(holding: Holding) -> dict[str, bytes]:
     files = {}
     for folder, it in holding.presented.items():
@@ -296,6 +311,7 @@ def _current_list(name: str, ca: Ca, *, now: int) -> bytes:
 
 
 _MAKERS: t.Mapping[str, t.Callable[[Holding], dict[str, bytes]]] = {
+    "combined": _combined_files,
     "crl": _list_files,
     "java": _truststore_files,
     "pem": _pem_files,

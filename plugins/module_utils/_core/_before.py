@@ -225,8 +225,8 @@ def _would_not_present(scene: Scene, pair: Pair) -> Hold | None:
             todo = "ask %s to have it connect, and run again" % scene.model.owner_of(pair.client)
         return waiting("demanded", expected, seen, todo=todo, of=pair.id, fault="unexercised")
     paths = scene.paths_in(pair, pair.client)
-    named = {option.value for option in scene.options("connect", pair)}
-    if named & {paths[name] for name in ("key", "keystore", "certificate", "fullchain")}:
+    named = {word for option in scene.options("connect", pair) for word in (option.value or "").split()}
+    if named & {paths[name] for name in ("key", "combined", "keystore", "certificate", "fullchain")}:
         return None
     seen = "no session of it was seen, and none of the options by which it uses TLS names its key"
     todo = "name the option in `connect` of its kind's settings, or let it connect; then run again"

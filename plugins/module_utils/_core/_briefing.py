@@ -50,6 +50,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         apply="restart" if step.apply == "restart" and kind.restart else kind.apply,
         reload=dict(kind.reload),
         restart=dict(kind.restart),
+        workers=kind.workers,
         process=dict(kind.process),
         wait_for=_wait_for(scene, step),
         interruption=kind.interruption,
@@ -101,8 +102,7 @@ def _edits(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
 def _row(option: Option) -> dict[str, t.Any]:
     row: dict[str, t.Any] = {"section": option.section, "key": option.key}
     row.update({"state": "absent"} if option.value is None else {"value": option.value})
-    if option.separator is not None:
-        row["separator"] = option.separator
+    row.update({name: value for name in ("separator", "like") if (value := getattr(option, name)) is not None})
     return row
 
 
@@ -140,7 +140,8 @@ def _wait_for(scene: Scene, step: Step) -> list[dict[str, t.Any]]:
 
 def reads_keystore_only(scene: Scene, instance: Instance, identity: str) -> bool:
     """Return whether nobody needs the key of an identity outside of a keystore: no option of its, no probe of ours."""
-    if "pkcs12" not in scene.kinds[instance.name].formats:
+    formats = scene.kinds[instance.name].formats
+    if "pkcs12" not in formats or "combined" in formats:
         return False
     pairs = scene.pairs_at(instance)
     if any(pair.client == instance and scene.model.presented_in(pair, instance) == identity for pair in pairs):

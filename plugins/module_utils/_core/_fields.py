@@ -100,7 +100,7 @@ def _host_path(reader: Reader, value: t.Any, where: str) -> str:
 #: The files of an identity that is on its hosts already, under the words that options have for them.
 _FILES: t.Final[Table] = {
     name: Field(_host_path)
-    for name in ("certificate", "chain", "fullchain", "key", "keystore", "keystore_password_file")
+    for name in ("certificate", "chain", "fullchain", "key", "combined", "keystore", "keystore_password_file")
 }
 
 

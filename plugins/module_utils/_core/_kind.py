@@ -22,13 +22,19 @@ from ._model import ModelError, parse_limits
 from ._profile import PROFILES
 
 Shape = t.Literal["second_listener", "same_port", "flip"]
+MODES: t.Final = ("simple", "mutual")
 SHAPES: t.Final = ("second_listener", "same_port", "flip")
 #: Stages whose options are read back; ``verify`` is only read: it says that a client checks what it is shown.
 READ_STAGES: t.Final = ("permit", "connect", "verify", "demand", "enforce")
-FORMATS: t.Final = ("pem", "pkcs12", "java", "crl")
+FORMATS: t.Final = ("pem", "combined", "pkcs12", "java", "crl")
 #: Who edits in a step: the entry point of the kind's role, or the framework, which sets the options that ``reads`` has.
 EDITS: t.Final = ("tasks", "options")
-OPTION_FORMATS: t.Final = ("ini", "conf", "properties")
+OPTION_FORMATS: t.Final = ("ini", "conf", "properties", "apache", "haproxy", "hba", "nginx")
+#: Fields of an option; ``mode`` has it asked for at listeners of that mode alone.
+OPTION_FIELDS: t.Final = ("file", "format", "section", "key", "value", "state", "separator", "like", "mode")
+
+#: What a reload does with the processes below the main one; replaced ones may answer for a moment longer.
+WORKERS: t.Final = ("kept", "replaced")
 
 #: Placeholders that are known only per listener or pair; every other one must be a setting of the kind.
 CONTEXT: t.Final = frozenset(
@@ -37,6 +43,7 @@ CONTEXT: t.Final = frozenset(
         "host",
         "component",
         "listener",
+        "mode",
         "port",
         "secure_port",
         "address",
@@ -48,6 +55,7 @@ CONTEXT: t.Final = frozenset(
         "chain",
         "fullchain",
         "key",
+        "combined",
         "trust",
         "keystore",
         "keystore_password_file",
@@ -65,7 +73,7 @@ class KindError(TlsError):
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting that a kind lets its users make in ``tls_settings``."""
+    """One setting that a kind lets its users make in ``tls_settings``; its default may name others in braces."""
 
     name: str
     type: str = "any"
@@ -94,7 +102,8 @@ class Kind:
 class Option:
     """One option in a configuration file: what observation reads and what a step writes.
 
-    ``value`` None means that the option is absent.
+    ``value`` None means that the option is absent. ``like`` names the section of which its own is made as a copy, where
+    that is missing.
     """
 
     file: str
@@ -103,6 +112,7 @@ class Option:
     key: str
     value: str | None
     separator: str | None = None
+    like: str | None = None
 
     @property
     def place(self) -> str:
@@ -133,6 +143,7 @@ class InstanceKind:
     reload: t.Mapping[str, t.Any] = field(default_factory=dict)
     restart: t.Mapping[str, t.Any] = field(default_factory=dict)
     apply: str = "reload"
+    workers: str = "kept"
     edits: str = "tasks"
     process: t.Mapping[str, t.Any] = field(default_factory=dict)
     interruption: float = 0.0
@@ -153,6 +164,7 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "reload": (dict, {}),
     "restart": (dict, {}),
     "apply": (str, "reload"),
+    "workers": (str, "kept"),
     "edits": (str, "tasks"),
     "process": (dict, {}),
     "interruption": ((int, float), 0),
@@ -233,6 +245,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         fields[name] = value
     _check_choice(fields["shape"], SHAPES, what="shape", where=where)
     _check_choice(fields["apply"], ("reload", "restart"), what="apply", where=where)
+    _check_choice(fields["workers"], WORKERS, what="workers", where=where)
     _check_choice(fields["edits"], EDITS, what="edits", where=where)
     for entry in fields["formats"]:
         _check_choice(entry, FORMATS, what="formats", where=where)
@@ -249,6 +262,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         reload=fields["reload"],
         restart=fields["restart"],
         apply=fields["apply"],
+        workers=fields["workers"],
         edits=fields["edits"],
         process=fields["process"],
         interruption=float(fields["interruption"]),
@@ -261,15 +275,19 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
 
 
 def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]) -> tuple[Option, ...]:
-    """Return the options of one stage with a listener's or a pair's words put in.
+    """Return the options of one stage with a listener's or a pair's words put in, without those of another mode.
 
     Raises:
         KindError: an option asks for a word that this listener or pair does not have, such as its secure port.
     """
     options = []
     for row in rows:
+        if row.get("mode") not in (None, context.get("mode")):
+            continue
         filled = {key: _fill(value, context, row) for key, value in row.items()}
-        absent = filled.get("state") == "absent"
+        # a list of suites of a version that is not offered is empty: nothing is said of it
+        is_empty = filled.get("value") == "" and _PLACEHOLDER.fullmatch(str(row["value"]))
+        absent = filled.get("state") == "absent" or bool(is_empty)
         options.append(
             Option(
                 file=str(filled["file"]),
@@ -278,6 +296,7 @@ def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.An
                 key=str(filled["key"]),
                 value=None if absent else _text(filled.get("value")),
                 separator=filled.get("separator"),
+                like=filled.get("like"),
             )
         )
     return tuple(options)
@@ -303,7 +322,8 @@ def _checked_settings(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str
             if setting.choices:
                 _check_choice(value, setting.choices, what=setting.name, where=where)
         values[setting.name] = value
-    return values
+    defaults = {name: value for name, value in values.items() if given.get(name) is None}
+    return {**values, **{name: _put_in(value, values) for name, value in defaults.items()}}
 
 
 def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where: str) -> None:
@@ -314,15 +334,17 @@ def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where:
 def _rows(rows: t.Any, *, stage: str, where: str) -> tuple[t.Mapping[str, t.Any], ...]:
     """Return the options of a stage, each of them complete."""
     checked = []
-    for number, row in enumerate(rows or []):
+    flat = [row for entry in rows or [] for row in (entry if isinstance(entry, list) else [entry])]
+    for number, row in enumerate(flat):
         place = "%s.%s[%d]" % (where, stage, number)
         if not isinstance(row, dict) or not row.get("key") or not row.get("file"):
             raise KindError("%s: an option has a file, a key, and a value or 'state: absent'" % place)
         if ("value" in row) == (row.get("state") == "absent"):
             raise KindError("%s: an option has either a value or 'state: absent'" % place)
-        unknown = sorted(set(row) - {"file", "format", "section", "key", "value", "state", "separator"})
+        unknown = sorted(set(row) - set(OPTION_FIELDS))
         if unknown:
             raise KindError("%s: an option has no field %r" % (place, unknown[0]))
+        _check_choice(row.get("mode") or "simple", MODES, what="mode", where=place)
         _check_choice(row.get("format") or "ini", OPTION_FORMATS, what="format", where=place)
         checked.append(row)
     return tuple(checked)

@@ -15,7 +15,7 @@ from ._profile import PROFILES, SUITE_BY_NAME, Profile
 
 #: In order of preference: what an identity's key is made as, if both ends take it.
 KEY_TYPES: t.Final = ("ec-p256", "ec-p384", "rsa-3072", "rsa-2048", "rsa-4096")
-FORMATS: t.Final = ("pem", "pkcs12", "java", "crl")
+FORMATS: t.Final = ("pem", "combined", "pkcs12", "java", "crl")
 NAME_TYPES: t.Final = ("dns", "ip")
 
 

@@ -227,6 +227,7 @@ class LookPlan:
         return {
             **({"protocols": list(known.protocols)} if known.protocols else {}),
             **({"ciphers": known.ciphers} if known.ciphers else {}),
+            **({"answers": "http"} if listener.protocol in ("http", "https") and pair.mode == "mutual" else {}),
             "tls": True,
             "port": listener.secure_port if second else listener.port,
             "trust": paths["trust" if itself else "fullchain"],

@@ -18,6 +18,7 @@ FILES_OF_IDENTITY: t.Final = (
     "chain.pem",
     "fullchain.pem",
     "key.pem",
+    "combined.pem",
     "keystore.p12",
     "keystore.password",
 )

@@ -14,6 +14,8 @@ MASK: t.Final = "********"
 _SECRET: t.Final = re.compile(
     r"(?i)passw|pass[_.-]?(word|phrase|code)|pass\b|pwd|secret|token|credential|api.?key|auth.?key"
 )
+#: Names that hold none, for all that they look like it: files, and where nginx passes requests on to.
+_OPEN: t.Final = re.compile(r"(?i)(file|path|_dir|(fastcgi|grpc|memcached|proxy|scgi|uwsgi)_pass)$")
 #: A name and what comes before its value, anywhere in a line, a comment or an address; a blank alone only at its start.
 _NAMED: t.Final = re.compile(
     r"""(?P<name>[\w.-]+)(?:["']?\s*[=:>]|["']\s+value\s*=)\s*(?=\S)|^[\s#;!]*(?P<first>[\w.-]+)\s+(?=[^\s=:])"""
@@ -22,7 +24,7 @@ _NAMED: t.Final = re.compile(
 
 def is_secret(name: str) -> bool:
     """Return whether an option of this name holds a secret; one that names a file of secrets does not."""
-    return bool(_SECRET.search(name)) and not re.search(r"(?i)(file|path|_dir)$", name)
+    return bool(_SECRET.search(name)) and not _OPEN.search(name)
 
 
 def masked(line: str) -> str:

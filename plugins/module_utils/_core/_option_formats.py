@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Options in text files, read as those who read them see them; private to this collection.
 
-Three formats: ``ini`` (sections, ``key = value``), ``conf`` (flat, a separator between key and value), ``properties``
-(Java's, with its escapes). Where an option stands twice, the last one counts, as it does for most readers.
+Three formats of lines: ``ini`` (sections, ``key = value``), ``conf`` (flat, a separator between key and value),
+``properties`` (Java's, with its escapes). Where an option stands twice, the last one counts, as for most readers.
+Formats of blocks and directives, such as ``nginx``, are read by ``_blocks``.
 
 Every look at a host loads this, so it is small, and patterns stay text: `re` compiles one at its first use, and a look
 mostly meets one format.
@@ -17,7 +18,9 @@ import typing as t
 
 from ._errors import TlsError
 
-FORMATS: t.Final = ("conf", "ini", "properties")
+LINE_FORMATS: t.Final = ("conf", "ini", "properties")
+BLOCK_FORMATS: t.Final = ("apache", "haproxy", "hba", "nginx")
+FORMATS: t.Final = (*LINE_FORMATS, *BLOCK_FORMATS)
 BOM: t.Final = "\ufeff"
 
 
@@ -58,8 +61,12 @@ def read(text: str, format: str, section: str, key: str) -> str | None:
     """Return an option's value, or None where it is absent.
 
     Raises:
-        OptionRefused: the format is not known.
+        OptionRefused: the format is not known, or the text is not written in it.
     """
+    if format in BLOCK_FORMATS:
+        from ._blocks import read_block
+
+        return read_block(text, format, section, key)
     found = found_in(parsed(text, format), section, key)
     return found[-1].value if found else None
 
@@ -70,7 +77,7 @@ def parsed(text: str, format: str) -> File:
     Raises:
         OptionRefused: the format is not known.
     """
-    if format not in FORMATS:
+    if format not in LINE_FORMATS:
         raise OptionRefused("format is %r; it is one of %s" % (format, ", ".join(FORMATS)))
     return _PARSERS[format](_lines(text[len(BOM) :] if text.startswith(BOM) else text))
 

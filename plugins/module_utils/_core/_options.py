@@ -12,18 +12,34 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ._block_edits import edit_block
 from ._masked import MASK, is_secret
-from ._option_formats import BOM, FORMATS, Entry, File, OptionRefused, end_of, found_in, parsed, read
+from ._option_formats import (
+    BLOCK_FORMATS,
+    BOM,
+    FORMATS,
+    Entry,
+    File,
+    OptionRefused,
+    end_of,
+    found_in,
+    parsed,
+    read,
+)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An option as it is wanted; ``value`` None means that it is absent."""
+    """An option as it is wanted; ``value`` None means that it is absent.
+
+    ``like`` names the section of which its own is made as a copy, where it is missing.
+    """
 
     section: str
     key: str
     value: str | None
     separator: str | None = None
+    like: str | None = None
 
 
 def edit(text: str, format: str, settings: t.Sequence[Setting]) -> str:
@@ -45,6 +61,12 @@ def edit(text: str, format: str, settings: t.Sequence[Setting]) -> str:
 
 
 def _edited(text: str, format: str, setting: Setting) -> str:
+    if format in BLOCK_FORMATS:
+        if read(text, format, setting.section, setting.key) == setting.value:
+            return text
+        bom = BOM if text.startswith(BOM) else ""
+        place = setting.section, setting.key, setting.value
+        return bom + edit_block(text[len(bom) :], format, *place, like=setting.like)
     file = parsed(text, format)
     found = found_in(file, setting.section, setting.key)
     if (found[-1].value if found else None) == setting.value:
@@ -152,6 +174,11 @@ def refuse_unwritable(setting: Setting, format: str) -> None:
     if format not in FORMATS:
         raise OptionRefused("format is %r; it is one of %s" % (format, ", ".join(FORMATS)))
     where = "[%s] %s" % (setting.section, setting.key) if setting.section else setting.key
+    if format in BLOCK_FORMATS:
+        _refuse_unwritable_directive(setting, format, where=where)
+        return
+    if setting.like is not None:
+        raise OptionRefused("%s: format %s has no blocks that could be copied; leave like out" % (where, format))
     if format != "ini" and setting.section:
         raise OptionRefused("%s: format %s has no sections; leave section out" % (where, format))
     if not setting.key or setting.key != setting.key.strip() or re.search(_BAD_NAME[format], setting.key):
@@ -169,3 +196,16 @@ def refuse_unwritable(setting: Setting, format: str) -> None:
     value = setting.value or ""
     if format != "properties" and value != value.strip():
         raise OptionRefused("%s: the value begins or ends with a blank, which readers drop" % where)
+
+
+def _refuse_unwritable_directive(setting: Setting, format: str, *, where: str) -> None:
+    """Refuse what no directive can be: of its value its parser tells more."""
+    if not setting.key or setting.key != " ".join(setting.key.split()) or re.search(r"[;{}#\"'\\<>]", setting.key):
+        raise OptionRefused("%r cannot be the name of an option in a file of format %s" % (setting.key, format))
+    if setting.separator is not None:
+        raise OptionRefused("%s: format %s has no separators; leave separator out" % (where, format))
+    if any(re.search(_CONTROL, text or "") for text in (setting.section, setting.key, setting.value)):
+        raise OptionRefused("%s holds a line end or another control character" % where)
+    value = setting.value or ""
+    if value != " ".join(value.split()) or value.endswith("\\"):
+        raise OptionRefused("%s: the value has blanks that readers drop, or ends in a backslash" % where)

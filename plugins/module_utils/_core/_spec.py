@@ -39,6 +39,7 @@ class StepSpec:
         test: the configuration test, as arguments.
         apply: ``reload`` or ``restart``.
         reload, restart: how that is done.
+        workers: ``replaced`` where a reload starts other processes below the main one, else ``kept``.
         process: how its process is found.
         wait_for: ports that are to be open or closed once the process has taken its configuration; a standby's are not
             insisted on.
@@ -68,6 +69,7 @@ class StepSpec:
     apply: str = "reload"
     reload: Json = field(default_factory=dict)
     restart: Json = field(default_factory=dict)
+    workers: str = "kept"
     process: Json = field(default_factory=dict)
     wait_for: t.Sequence[Json] = ()
     interruption: float = 0.0

@@ -25,7 +25,7 @@ import typing as t
 from .._core._birth import BirthRefused, PendingKey, Terms, WantedKey, keeps_its_key, plan_birth
 from .._core._change import Change
 from .._core._names import identity_name
-from ._born import KEY, KEYSTORE, PASSWORD, RECORD, kept, record_of, waiting_in
+from ._born import COMBINED, KEY, KEYSTORE, PASSWORD, RECORD, kept, record_of, waiting_in
 from ._der import key_of_request
 from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_new
 from ._installed import linked
@@ -189,12 +189,12 @@ class Birth:
 
 
 def own_files(base: str, place: str, asked: t.Mapping[str, t.Any], certificates: bytes) -> dict[str, bytes]:
-    """Return the secret files of an identity whose key was born here: the key, and a keystore where one is read.
+    """Return the secret files of an identity whose key was born here: the key, and what is read that holds it.
 
     Args:
         base: the instance's folder.
         place: the identity's folder in a generation.
-        asked: ``spki_sha256`` of the key, ``identity``, and whether a ``keystore`` is read.
+        asked: ``spki_sha256`` of the key, ``identity``, and whether a ``keystore`` or a ``combined`` file is read.
         certificates: its certificate and those above it, as PEM.
 
     Raises:
@@ -215,6 +215,8 @@ def own_files(base: str, place: str, asked: t.Mapping[str, t.Any], certificates:
         openssl = _needed("openssl", asked)
         path, alias = os.path.join(folder, KEY), str(asked["identity"])
         secret[KEYSTORE] = make_keystore(openssl, path, certificates, alias=alias, password=password)
+    if asked.get("combined"):
+        secret[COMBINED] = certificates + key.data
     return {KEY: key.data, **secret}
 
 

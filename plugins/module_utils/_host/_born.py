@@ -18,6 +18,7 @@ from ._reading import FilesError, read_regular
 
 #: The files of a key.
 KEY: t.Final = "key.pem"
+COMBINED: t.Final = "combined.pem"
 KEYSTORE: t.Final = "keystore.p12"
 PASSWORD: t.Final = "keystore.password"
 #: What a key's record is called, and the folder of one that waits for its certificate begins with.

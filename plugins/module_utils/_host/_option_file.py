@@ -32,8 +32,9 @@ class OptionFile:
 
         Args:
             path: the file, which must be there.
-            form: ``ini``, ``conf`` or ``properties``.
-            rows: ``section``, ``key``, ``value`` or ``state: absent``, and perhaps ``separator``, of each option.
+            form: one of ``FORMATS``.
+            rows: ``section``, ``key``, ``value`` or ``state: absent``, and perhaps ``separator`` and ``like``, of each
+                option.
             separator: what stands between name and value of new options; that of its neighbours if None.
 
         Raises:
@@ -62,7 +63,7 @@ def _wanted(rows: t.Sequence[t.Mapping[str, t.Any]], separator: str | None) -> l
             raise TlsError("option %s needs either a value or state: absent" % key)
         if place in settings:
             raise TlsError("option %s is given twice; give it once, as it is wanted" % key)
-        settings[place] = Setting(*place, value, row.get("separator") or separator)
+        settings[place] = Setting(*place, value, row.get("separator") or separator, row.get("like"))
     return list(settings.values())
 
 

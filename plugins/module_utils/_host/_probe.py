@@ -56,6 +56,7 @@ class Probe:
         protocols: the versions that the client knows, of TLS 1.2 and 1.3; empty for both.
         old_protocols: also ask whether versions before TLS 1.2 are accepted.
         demand: also ask whether a client without a certificate is refused.
+        answers: ``http`` for an endpoint that may refuse a client in HTTP, after the handshake.
         login: as whom a clear look introduces itself.
         patience: seconds after which a listener that stays silent in the clear is held to be clear.
     """
@@ -78,6 +79,7 @@ class Probe:
     protocols: tuple[str, ...] = ()
     old_protocols: bool = False
     demand: bool = False
+    answers: str | None = None
     login: Login = NOBODY
     patience: float = PATIENCE
 
@@ -121,6 +123,7 @@ def parse_probe(request: t.Mapping[str, t.Any]) -> Probe:
         protocols=_versions(request),
         old_protocols=bool(request.get("old_protocols")),
         demand=bool(request.get("demand")),
+        answers=request.get("answers") or None,
         login=Login(user=str(request.get("user") or "postgres"), database=str(request.get("database") or "postgres")),
         patience=min(float(patience), timeout) if patience else PATIENCE,
     )

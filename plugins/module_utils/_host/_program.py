@@ -16,6 +16,7 @@ import typing as t
 from .._core._errors import TlsError
 from .._core._masked import masked
 from ._process import ProcessUnknown, pids_of
+from ._sockets import inodes, tcp_rows
 
 #: Seconds for a configuration test, a reload or a restart.
 COMMAND_SECONDS: t.Final = 120.0
@@ -114,6 +115,27 @@ def wait_until(process: Action, ports: t.Sequence[Action], *, seconds: float) ->
                 return pids
             raise ProgramError("%s after %g s" % (missing, seconds))
         time.sleep(0.05 if missing else _MOMENT)
+
+
+def wait_for_retirement(workers: t.Sequence[int], *, seconds: float) -> None:
+    """Wait until workers of before a reload do not accept connections any more; they may go on with those they have.
+
+    Raises:
+        ProgramError: some of them still listen in the end: their program has not taken its configuration.
+        TlsError: this account may not look at their sockets.
+    """
+    until = time.monotonic() + seconds
+    while workers:
+        listening = {row.inode for row in tcp_rows() if row.state == "LISTEN"}
+        still = [pid for pid in workers if listening & inodes([pid])]
+        if not still:
+            return
+        if time.monotonic() >= until:
+            raise ProgramError(
+                "process %d of before the reload still listens after %g s: its program has not taken the new"
+                " configuration, and its log says why" % (still[0], seconds)
+            )
+        time.sleep(0.02)
 
 
 def _seen(process: Action, ports: t.Sequence[Action]) -> tuple[list[int], str]:

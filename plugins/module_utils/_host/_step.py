@@ -19,7 +19,7 @@ from ._installed import LOADED, Json, linked
 from ._marker import Marker, now, write_json
 from ._option_file import OptionFile
 from ._process import pids_of
-from ._program import SETTLE_SECONDS, apply, run, wait_until
+from ._program import SETTLE_SECONDS, apply, run, wait_for_retirement, wait_until
 from ._reading import Found
 from ._snapshot import Snapshot, described, step_folder
 from ._way_back import StepRefused, is_put_back, ways_back
@@ -216,7 +216,9 @@ class Step:
             return
         what = "restart" if spec.apply == "restart" or (died and spec.restart) else "reload"
         action = (spec.restart if what == "restart" else spec.reload) or spec.restart or spec.reload
+        before = pids_of(spec.process)[1:] if spec.workers == "replaced" else []
         apply(action, what=what)
         pids = wait_until(spec.process, spec.wait_for, seconds=SETTLE_SECONDS + spec.interruption)
+        wait_for_retirement(before, seconds=SETTLE_SECONDS + spec.interruption)
         loaded: Json = {"generation": linked(self._base, "current"), "at": now(), "pids": pids}
         write_json(os.path.join(self._base, LOADED), loaded)

@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
+from ansible_collections.connsec.tls.plugins.module_utils._core._duties import Roles, check_duties
 from ansible_collections.connsec.tls.plugins.module_utils._core._kind import KindError, expand, parse_kind, settle
 
 DECLARED = {
@@ -49,6 +54,10 @@ MISTAKES = [
     ({"config": "/a", "permit": [{"key": "k", "value": 1, "state": "absent"}]}, "either a value or 'state: absent'"),
     ({"config": "/a", "permit": [{"value": 1}]}, "an option has a file, a key"),
     ({"config": "/a", "permit": [{"key": "k", "value": 1, "vlaue": 2}]}, "has no field 'vlaue'"),
+    (
+        {"config": "/a", "permit": [{"key": "k", "value": 1, "mode": "both"}]},
+        "mode is 'both'; it is one of simple, mutual",
+    ),
 ]
 
 
@@ -80,6 +89,38 @@ def test_an_option_that_asks_for_a_word_its_listener_lacks_is_refused():
         expand(kind.reads["permit"], {"listener": "default", "secure_port": None})
 
 
+def test_an_option_of_one_mode_is_asked_for_at_listeners_of_that_mode_alone():
+    rows = [{"key": "k", "value": "v"}, {"key": "verify", "value": "optional", "mode": "mutual"}]
+    kind = thing(config="/a", permit=rows)
+    assert [option.key for option in expand(kind.reads["permit"], {"mode": "simple"})] == ["k"]
+    assert [option.key for option in expand(kind.reads["permit"], {"mode": "mutual"})] == ["k", "verify"]
+
+
+def test_a_stage_has_options_of_the_kind_and_of_its_users():
+    reads = {"permit": [{"file": "{config}", "key": "k", "value": "v"}, DECLARED["reads"]["permit"]]}
+    kind = thing({**DECLARED, "reads": reads}, config="/a", permit=[{"key": "more", "value": "w"}])
+    assert [row["key"] for row in kind.reads["permit"]] == ["k", "more"]
+
+
 def test_a_limit_that_nobody_knows_is_refused_where_the_kind_declares_it():
     with pytest.raises(KindError, match=r"on host h: .*'protocol'; did you mean 'protocols'"):
         thing({**DECLARED, "limits": {"protocol": ["TLSv1.2"]}}, config="/a")
+
+
+# Kinds of ours
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+#: What components of a kind may do, with nothing but its defaults.
+OURS = {"apache": Roles(True, True), "haproxy": Roles(True, True, True), "nginx": Roles(True, True, True)}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_kind_of_a_server_needs_no_setting_and_writes_in_its_own_files_alone(name):
+    source = ROLES / ("kind_%s" % name) / "vars" / "main.yml"
+    declared = yaml.safe_load(source.read_text())["tls_kind"]
+    kind = parse_kind(name, role=source.parent.parent.name, source=str(source), declared=declared)
+    made = settle(kind, {}, instance="a@h", where="tls_settings.a")
+    assert not kind.needs_settings
+    check_duties(made, OURS[name], instance="a@h", where="tls_settings.a")
+    assert {row["file"] for rows in made.reads.values() for row in rows} <= set(made.files)
+    assert not re.search(r"{\w+}", str([made.test, made.process, made.reload, made.restart, made.account, made.files]))

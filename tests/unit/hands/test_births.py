@@ -139,15 +139,15 @@ class Home:
         )
         return made + authority.read_bytes()
 
-    def material(self, waiting: PendingKey, *, keystore: bool = False) -> Material:
+    def material(self, waiting: PendingKey, *, keystore: bool = False, combined: bool = False) -> Material:
         """Return the place for the generation of a key."""
         identity = {"certificate": waiting.spki_sha256, "key": waiting.spki_sha256}
         inputs = {"identities": {"": identity}, "trust": [], "formats": ["pem"]}
-        born = {"identity": NAME, "spki_sha256": waiting.spki_sha256, "keystore": keystore}
+        born = {"identity": NAME, "spki_sha256": waiting.spki_sha256, "keystore": keystore, "combined": combined}
         return Material(str(self.directory), {"name": NAME, "folder": FOLDER, "inputs": inputs, "born": {"": born}})
 
-    def install(self, waiting: PendingKey, *, keystore: bool = False) -> None:
-        place = self.material(waiting, keystore=keystore)
+    def install(self, waiting: PendingKey, **reads: bool) -> None:
+        place = self.material(waiting, **reads)
         assert place.plan() is not None
         place.make([File("fullchain.pem", self.certificates(waiting.request), secret=False)])
 
@@ -195,6 +195,14 @@ def test_a_generation_takes_the_key_that_waits_and_keeps_it_when_another_is_born
     home.install(second)
     assert (home.base / "previous" / "key.pem").read_bytes() == key
     assert home.current("key.pem").read_bytes() != key
+
+
+@needs_openssl
+def test_a_combined_file_is_made_of_the_key_where_it_was_born(home: Home) -> None:
+    home.install(home.born(), combined=True)
+    made, parts = home.current("combined.pem"), [home.current(name) for name in ("fullchain.pem", "key.pem")]
+    assert made.read_bytes() == b"".join(path.read_bytes() for path in parts)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o400
 
 
 @needs_openssl

@@ -135,6 +135,8 @@ NAMES = [
     ("credential", True),
     ("apiKey", True),
     ("password_file", False),
+    ("proxy_pass", False),
+    ("proxy_pass_word", True),
     ("token.path", False),
     ("key", False),
     ("ssl_key", False),

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
-from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import FORMATS, OptionRefused, read
+from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import LINE_FORMATS, OptionRefused, read
 from ansible_collections.connsec.tls.plugins.module_utils._core._options import Setting, edit
 from ansible_collections.connsec.tls.plugins.module_utils._host._option_file import OptionFile
 from hypothesis import given, settings
@@ -236,7 +236,7 @@ ELSEWHERE = [(section, key) for section in ("", "s", "t") for key in ("k", "l", 
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(FORMATS), TEXTS, SETTINGS)
+@given(st.sampled_from(LINE_FORMATS), TEXTS, SETTINGS)
 def test_an_edit_is_refused_or_changes_this_option_alone(form: str, text: str, setting: Setting) -> None:
     try:
         edited = edit(text, form, [setting])

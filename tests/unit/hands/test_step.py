@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -699,3 +702,38 @@ def test_the_folders_of_other_steps_stay(still: Bench) -> None:
     shutil.copytree(still.base / "steps" / PERMIT, still.base / "steps" / "connect-other")
     still.reverse().carry_out("reverse")
     assert sorted(os.listdir(still.base / "steps")) == ["connect-other"]
+
+
+# Workers that a reload replaces
+
+LISTENS = """
+import signal, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+signal.signal(signal.SIGUSR1, lambda *_: listener.close())
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def worker() -> t.Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", LISTENS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_worker_of_before_the_reload_is_waited_for_until_it_does_not_listen(worker: subprocess.Popen[str]) -> None:
+    with pytest.raises(ProgramError, match="process %d of before the reload still listens after 0.1 s" % worker.pid):
+        _program.wait_for_retirement([worker.pid], seconds=0.1)
+    worker.send_signal(signal.SIGUSR1)
+    _program.wait_for_retirement([worker.pid], seconds=5)
+    _program.wait_for_retirement([], seconds=0)
+
+
+def test_a_worker_that_is_gone_does_not_listen(worker: subprocess.Popen[str]) -> None:
+    worker.kill()
+    worker.wait()
+    _program.wait_for_retirement([worker.pid], seconds=0)

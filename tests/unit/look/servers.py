@@ -171,6 +171,18 @@ def over_tls(context: ssl.SSLContext) -> Handler:
     return handle
 
 
+def refusing_in_http(context: ssl.SSLContext, answer: bytes) -> Handler:
+    """Let everybody in over TLS, and answer in HTTP who presents no certificate of ours."""
+
+    def handle(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(1024)
+            secure.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if secure.getpeercert() else answer)
+            secure.unwrap()
+
+    return handle
+
+
 def in_the_clear(connection: socket.socket) -> None:
     """Answer each line."""
     while True:

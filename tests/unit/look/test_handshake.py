@@ -26,6 +26,7 @@ from .servers import (
     closing,
     in_the_clear,
     over_tls,
+    refusing_in_http,
     resetting,
     silent,
 )
@@ -282,6 +283,27 @@ def test_an_identity_that_cannot_be_read_is_left_out_and_named(serve, pki: Pki, 
     )
     assert (seen["verified"], seen["security"], seen["class"]) == (True, "verified", "identity_unreadable")
     assert "key values mismatch" in seen["reason"]
+
+
+NGINX = b"HTTP/1.1 400 Bad Request\r\n\r\n<center>No required SSL certificate was sent</center>"
+REFUSING = [
+    # answers, what it says to one without a certificate, demanded
+    ("http", NGINX, True),
+    ("http", b"HTTP/1.1 400 Bad Request\r\n\r\nno such host", False),
+    ("http", b"HTTP/1.1 200 OK\r\n\r\nyour certificate", False),
+    ("http", b"220 mail\r\n", False),
+    (None, NGINX, False),
+]
+
+
+@pytest.mark.parametrize(("answers", "said", "demanded"), REFUSING)
+def test_a_web_server_that_refuses_in_http_demands_a_certificate(serve, pki: Pki, answers, said, demanded) -> None:
+    server = serve(refusing_in_http(pki.context(clients=ssl.CERT_OPTIONAL), said))
+    asked = {"trust": pki.trust, "demand": True, "answers": answers}
+    bare = probe(server, **asked)
+    assert (bare["class"], bare["demanded"]) == (("certificate_required", True) if demanded else (None, False)), bare
+    ours = probe(server, **asked, certificate=pki.client.certificate_file, key=pki.client.key_file)
+    assert (ours["security"], ours["demanded"]) == ("mutual", demanded), ours
 
 
 def test_the_foreign_key_leaves_no_file(serve, pki: Pki, tmp_path, monkeypatch) -> None:

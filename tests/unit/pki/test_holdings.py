@@ -107,6 +107,7 @@ PEM = ["certificate.pem", "chain.pem", "fullchain.pem", "key.pem", "trust.pem"]
         ("router@urs1", ["connsec"], [], PEM),
         ("router@urs1", ["connsec"], ["crl"], ["crl.pem", *PEM]),
         ("router@urs1", ["connsec"], ["pkcs12"], [*PEM, "keystore.p12", "keystore.password"]),
+        ("router@urs1", ["connsec"], ["combined"], ["combined.pem", *PEM]),
         ("router@urs1", ["connsec"], ["java"], [*PEM, "truststore.p12"]),
         ("router@urs1", [], ["java", "pkcs12"], [*PEM, "keystore.p12", "keystore.password"]),
         (None, ["connsec"], ["pem"], ["trust.pem"]),
@@ -126,8 +127,14 @@ def test_formats_are_made_only_for_those_who_read_them(
     assert (made.inputs["crl"] is None) == ("crl.pem" not in files)
 
 
+def test_a_combined_file_has_certificate_chain_and_key_and_is_secret(shared_store: Bench) -> None:
+    made = shared_store.material(formats=["combined"])
+    assert made.files["combined.pem"] == made.files["fullchain.pem"] + made.files["key.pem"]
+    assert "combined.pem" in made.secret
+
+
 def test_a_format_that_nobody_knows_is_refused(shared_store: Bench) -> None:
-    with pytest.raises(StoreError, match="'jks' is not a format; there are crl, java, pem, pkcs12"):
+    with pytest.raises(StoreError, match="'jks' is not a format; there are combined, crl, java, pem, pkcs12"):
         shared_store.material(formats=["jks"])
 
 
