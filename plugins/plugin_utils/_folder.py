@@ -19,6 +19,8 @@ from ..module_utils._core._errors import TlsError
 from ._guard import why_can_be_swapped, why_not_ours
 
 _TEMPORARY = ".new-"
+#: Up to so many files a batch syncs one by one.
+_FEW = 8
 _LOCK = ".lock"
 LARGEST_FILE = 1 << 20
 
@@ -229,8 +231,18 @@ class Folder:
         with self._errors_of("."):
             os.fsync(self._must_be_open())
 
+    def sync_file(self, name: str) -> None:
+        """Return when the disk has a file's content."""
+        fd = self._must_be_open()
+        with self._errors_of(name):
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+
     def sync_all(self) -> None:
-        """Return when the disk has everything that was written to the folder's file system."""
+        """Return when the disk has everything that was written to the folder's file system, by whomever."""
         with self._errors_of("."):
             _sync_file_system(self._must_be_open())
 
@@ -307,10 +319,18 @@ class Batch:
         self._files.append((folder, temporary, name))
 
     def publish(self) -> None:
-        """Sync each file system once, then give the files their names, one folder after the other."""
+        """Have the disk take all of them, then give the files their names, one folder after the other.
+
+        A few files are synced one by one: who else writes to their file system may have the disk take gigabytes first.
+        For many, one sync of the file system costs a fifth of that.
+        """
         folders = list(dict.fromkeys(folder for folder, _temporary, _name in self._files))
-        for folder in {folder.device: folder for folder in folders}.values():
-            folder.sync_all()
+        if len(self._files) <= _FEW:
+            for owner, temporary, _name in self._files:
+                owner.sync_file(temporary)
+        else:
+            for folder in {folder.device: folder for folder in folders}.values():
+                folder.sync_all()
         for folder in folders:
             for owner, temporary, name in self._files:
                 if owner is folder:
@@ -344,7 +364,7 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 def _sync_file_system(fd: int) -> None:
-    """Call syncfs(2): one for a batch costs a fifth of an fsync for each file; unlike sync(2) it tells of errors."""
+    """Call syncfs(2), which unlike sync(2) tells of errors."""
     try:
         syncfs = ctypes.CDLL(None, use_errno=True).syncfs
     except (AttributeError, OSError):  # a controller that is not Linux

@@ -287,16 +287,24 @@ def test_nothing_is_written_through_what_somebody_else_could_have_put_there(
     assert not victim.is_dir() or not list(victim.iterdir())
 
 
-def test_a_full_disk_leaves_the_old_files_and_no_temporary_ones(store: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("others", [0, 20])
+def test_a_full_disk_leaves_the_old_files_and_no_temporary_ones(
+    store: Bench, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
     store.carry_out(wanted())
     before = {path: path.read_bytes() for path in (store.folder / "identities").iterdir()}
 
-    def full(_fd: int) -> None:
-        raise OSError(28, "syncfs")
+    sync = os.fsync
 
-    monkeypatch.setattr("ansible_collections.connsec.tls.plugins.plugin_utils._folder._sync_file_system", full)
+    def full(fd: int) -> None:
+        if "/.new-" in os.readlink("/proc/self/fd/%d" % fd) or others:
+            raise OSError(28, "No space left on device")
+        sync(fd)
+
+    folder = "ansible_collections.connsec.tls.plugins.plugin_utils._folder."
+    monkeypatch.setattr(folder + ("_sync_file_system" if others else "os.fsync"), full)
     with pytest.raises(StoreError, match="No space left"):
-        store.carry_out(wanted(names=("new.example.net",)))
+        store.carry_out(wanted(names=("new.example.net",)), *(wanted("web@web%d" % each) for each in range(others)))
     after = {path: path.read_bytes() for path in (store.folder / "identities").iterdir()}
     assert {p: c for p, c in after.items() if p.name != ".lock"} == {
         p: c for p, c in before.items() if p.name != ".lock"
