@@ -43,7 +43,7 @@ def test_a_file_that_no_lab_wrote_is_refused(text: str) -> None:
         ({"owner": GONE}, True),
         ({"boot": "an earlier one"}, True),
     ],
-    ids=str,
+    ids=["kept for its user", "its owner lives", "never completed", "its owner is gone", "the system began anew"],
 )
 def test_a_lab_is_abandoned_when_it_was_never_completed_or_nobody_has_it(
     changes: dict[str, t.Any], abandoned: bool
