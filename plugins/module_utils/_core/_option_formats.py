@@ -19,7 +19,7 @@ import typing as t
 from ._errors import TlsError
 
 LINE_FORMATS: t.Final = ("conf", "ini", "properties")
-BLOCK_FORMATS: t.Final = ("apache", "haproxy", "hba", "nginx")
+BLOCK_FORMATS: t.Final = ("apache", "haproxy", "hba", "nginx", "xml")
 FORMATS: t.Final = (*LINE_FORMATS, *BLOCK_FORMATS)
 BOM: t.Final = "\ufeff"
 
