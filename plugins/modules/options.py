@@ -34,7 +34,7 @@ options:
   format:
     description: How the file is written.
     type: str
-    choices: [ini, conf, properties, apache, haproxy, hba, nginx, xml]
+    choices: [ini, conf, postfix, properties, apache, haproxy, hba, nginx, xml]
     default: ini
   options:
     description: The options as they are wanted.
@@ -109,7 +109,7 @@ from ..module_utils._core._errors import TlsError
 from ..module_utils._host._option_file import OptionFile
 from ..module_utils._module import finish, hide_secrets
 
-FORMATS = ["ini", "conf", "properties", "apache", "haproxy", "hba", "nginx", "xml"]
+FORMATS = ["ini", "conf", "postfix", "properties", "apache", "haproxy", "hba", "nginx", "xml"]
 OPTION = {
     "section": {"type": "str", "default": ""},
     "key": {"type": "str", "required": True, "no_log": False},

@@ -143,7 +143,7 @@ def _escaped(text: str) -> str:
     return "".join(units)
 
 
-_SEPARATORS: t.Final = {"conf": " = ", "ini": " = ", "properties": "="}
+_SEPARATORS: t.Final = {"conf": " = ", "ini": " = ", "postfix": " = ", "properties": "="}
 
 
 def _written(value: str, format: str) -> str:
@@ -161,6 +161,7 @@ _CONTROL: t.Final = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]"
 _BAD_NAME: t.Final = {
     "conf": r"[\s=#]|^[;!\"']",
     "ini": r"[=:]|^[\[#;]",
+    "postfix": r"[\s=#]",
     "properties": r"[\n\r]",
 }
 
