@@ -30,7 +30,8 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._kind import (
 from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import read
 from ansible_collections.connsec.tls.plugins.module_utils._core._profile import PROFILES
 from ansible_collections.connsec.tls.plugins.module_utils._core._spec import State, StepSpec
-from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import look, parse_probe
+from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import look
+from ansible_collections.connsec.tls.plugins.module_utils._host._probe import parse_probe
 from ansible_collections.connsec.tls.plugins.module_utils._host._step import Step
 from unit.look.servers import Authority, Issued
 
