@@ -250,7 +250,7 @@ class LookPlan:
         """
         scene = self._scene
         before = sessions_of(scene, pair)
-        held = bool(before.clear or before.held)
+        held = before.clear_held or before.held
         cut = max(scene.kinds[end.name].interruption for end in scene.our_ends(pair))
         row: Request = {"seconds": seconds + cut, "instance": end.name}
         if end == pair.client:

@@ -29,6 +29,7 @@ class Socket:
         new: whether it came up while somebody watched.
         lasted: seconds for which it was seen by somebody who watched; None if nobody did.
         ago: seconds since it was seen first by somebody who watched; None if nobody did.
+        brief: whether it stood in one moment of the look and was gone a moment later.
     """
 
     local: str
@@ -39,6 +40,7 @@ class Socket:
     new: bool = False
     lasted: float | None = None
     ago: float | None = None
+    brief: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -47,19 +49,28 @@ class Socket:
 
     @property
     def is_young(self) -> bool:
-        """Whether it may be a handshake that is about to fail, for it came up a moment ago."""
-        return self.new and self.lasted is not None and self.lasted < HOLD
+        """Whether it may be a handshake that is about to fail: it came up a moment ago, or was gone a moment later."""
+        return self.brief or (self.new and self.lasted is not None and self.lasted < HOLD)
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session as its server lists it; ``verified`` if its client presented a certificate that was accepted."""
+    """A session as its server lists it.
+
+    Attributes:
+        peer: ``address:port`` of the client.
+        tls, verified: whether it is over TLS, and its client presented a certificate that was accepted.
+        listener: on which listener it is; None if the list does not say.
+        ended: whether it is over.
+        brief: whether it stood in one moment of the look and was gone a moment later.
+    """
 
     peer: str
     tls: bool = False
     verified: bool = False
     listener: str | None = None
     ended: bool = False
+    brief: bool = False
 
     @property
     def address(self) -> str:
@@ -394,6 +405,7 @@ def _socket(row: Json) -> Socket:
         new=bool(row.get("new", False)),
         lasted=row.get("lasted"),
         ago=row.get("ago"),
+        brief=bool(row.get("brief")),
     )
 
 
@@ -404,6 +416,7 @@ def _session(row: Json) -> Session:
         verified=bool(row.get("verified")),
         listener=row.get("listener"),
         ended=bool(row.get("ended")),
+        brief=bool(row.get("brief")),
     )
 
 

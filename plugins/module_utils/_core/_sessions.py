@@ -31,6 +31,7 @@ class Sessions:
 
     Attributes:
         clear: clear sessions that stand now.
+        clear_held: whether one of those is more than a moment's.
         tls: TLS sessions: those that stand, and those that came and went while somebody looked.
         perhaps: TLS sessions that may as well be another client's.
         mutual: whether the server says of one of them that its client presented a certificate.
@@ -40,6 +41,7 @@ class Sessions:
     """
 
     clear: tuple[str, ...] = ()
+    clear_held: bool = False
     tls: tuple[str, ...] = ()
     perhaps: tuple[str, ...] = ()
     mutual: bool = False
@@ -91,7 +93,7 @@ def _by_port(scene: Scene, pair: Pair) -> Sessions:
         clear = [] if pair.listener.is_udp else _from(scene, pair, pair.listener.port)
         dialled = [socket for socket in reached if not _neighbours(scene, pair, socket.local)]
         perhaps = [socket for socket in reached if socket not in dialled and socket.is_open]
-    standing = {socket.local for socket in dialled if socket.is_open}
+    standing = {socket.local for socket in dialled if socket.is_open and not socket.brief}
     if scene.seen(pair.server).sessions is None or len(scene.origins(pair)) > 1:
         # Nobody can tell a short session from a handshake that failed; nor whose one is that somebody passed on.
         tls = [socket.local for socket in dialled if socket.is_open and socket.owned and not socket.is_young]
@@ -101,10 +103,11 @@ def _by_port(scene: Scene, pair: Pair) -> Sessions:
         locals_ = {socket.local for socket in dialled}
         listed = [session for session in presented_by(scene, pair) if not session.ended or session.peer in locals_]
         tls = sorted(session.peer for session in listed)
-        standing |= {session.peer for session in listed if not session.ended}
+        standing |= {session.peer for session in listed if not session.ended and not session.brief}
         mutual = any(session.verified for session in listed)
     return Sessions(
         clear=tuple("%s to %s" % (socket.local, socket.peer) for socket in clear if socket.is_open),
+        clear_held=any(socket.is_open and not socket.brief for socket in clear),
         tls=tuple(tls),
         perhaps=tuple(socket.local for socket in perhaps),
         mutual=mutual,
@@ -130,10 +133,11 @@ def _by_list(scene: Scene, pair: Pair) -> Sessions:
     clear = [s for s in listed if not s.tls and not s.ended and _may_be_its(scene, pair, s.peer)]
     return Sessions(
         clear=tuple(session.peer for session in clear),
+        clear_held=any(not session.brief for session in clear),
         tls=tuple(session.peer for session in tls),
         perhaps=tuple(session.peer for session in presented_perhaps(scene, pair) if not session.ended),
         mutual=any(session.verified for session in tls),
-        held=any(not session.ended for session in tls),
+        held=any(not session.ended and not session.brief for session in tls),
         dials=bool(tls),
     )
 

@@ -200,7 +200,7 @@ class Trial:
         if not self._scene.ours(pair.client):
             return None  # nobody knows when it connects anew
         before, after = sessions_of(self._before, pair), sessions_of(self._scene, pair)
-        held = bool(before.clear) or before.held
+        held = before.clear_held or before.held
         listed = self._scene.seen(pair.server).keeps_ended
         if (
             after.tls

@@ -14,11 +14,14 @@ import os
 import time
 import typing as t
 
+from .._core._errors import TlsError
 from ._network import own_addresses, probe_ports
 from ._sight import Asked, Json, RequestRefused, Sight
 
 #: A request never makes a host watch for longer than this.
 _WATCH_LIMIT: t.Final = 3600.0
+#: Seconds between two looks at sockets, by which a session that stands is told from one that comes and goes.
+_STANDING: t.Final = 0.25
 #: What a request may ask for.
 _KEYS: t.Final = ("directory", "instances", "probes", "watch", "settle", "soak", "leftovers", "token")
 
@@ -44,7 +47,7 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
     used = {probe.source or probe.prefer_source for probe in probes} - {None}
     settled = _settled(request.get("settle"), sights)
     watched = _watch(request.get("watch") or {}, sights)
-    ours = probe_ports()
+    ours, listed = probe_ports(), time.monotonic()
     seen: Json = {
         "clock": round(time.time(), 3),
         "addresses": own_addresses(),
@@ -60,7 +63,48 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
 
         seen["probes"] = look(probes)
         seen["source_ports"] = sorted({port for one in seen["probes"].values() for port in one["source_ports"]})
-    return {**seen, **_besides(request, directory)}
+    seen.update(_besides(request, directory))
+    _tell_what_stays(sights, seen["instances"], used, listed + _STANDING)
+    return seen
+
+
+def _tell_what_stays(
+    sights: t.Mapping[str, Sight], seen: t.Mapping[str, Json], addresses: t.Collection[str], at: float
+) -> None:
+    """Look once more for the sessions that stood, and tell of each that is gone; ``at`` is when, by time.monotonic.
+
+    Who connects for a moment may be caught in it, and would be taken for somebody who holds a session.
+    """
+    open_ones = {name: _open_ones(seen[name]) for name in sights}
+    if not any(sockets or sessions for sockets, sessions in open_ones.values()):
+        return
+    time.sleep(max(0.0, at - time.monotonic()))
+    for name, (sockets, sessions) in open_ones.items():
+        now: Json = {"sockets": [row.to_json() for row in sights[name].sockets(addresses)] if sockets else []}
+        now["sessions"] = _listed_again(sights[name], sessions)
+        still_sockets, still_sessions = _open_ones(now)
+        ends = {(row["local"], row["peer"]) for row in still_sockets}
+        peers = {row.get("peer") for row in still_sessions}
+        for row in sockets:
+            if (row["local"], row["peer"]) not in ends:
+                row["brief"] = True
+        for row in sessions:
+            if row.get("peer") not in peers:
+                row["brief"] = True
+
+
+def _listed_again(sight: Sight, sessions: list[Json]) -> list[Json]:
+    """Return what is listed now, where something was; the same where that cannot be had: then nobody is known to go."""
+    try:
+        return (sight.sessions() or []) if sessions else []
+    except (TlsError, OSError):
+        return sessions
+
+
+def _open_ones(seen: Json) -> tuple[list[Json], list[Json]]:
+    """Return the sockets and the listed sessions of an instance that stand."""
+    sockets = [row for row in seen["sockets"] if row["state"] == "ESTABLISHED"]
+    return sockets, [row for row in seen["sessions"] or () if not row.get("ended")]
 
 
 def _sights(request: Asked, directory: str) -> dict[str, Sight]:

@@ -103,6 +103,17 @@ def test_sessions_are_listed_by_a_file_or_a_command(tmp_path, how, text, count, 
     assert seen["unreadable"].get("sessions") == says
 
 
+def test_a_listed_session_that_is_gone_a_moment_later_is_brief(tmp_path) -> None:
+    path = tmp_path / "sessions"
+    lasting, brief = '{"peer": "127.0.0.3:4000", "tls": true}\n', '{"peer": "127.0.0.4:1", "tls": false}\n'
+    path.write_text(lasting + brief)
+    timer = threading.Timer(0.1, path.write_text, [lasting])
+    timer.start()
+    seen = see({"sessions": {"file": str(path)}})["sessions"]
+    timer.join()
+    assert [row.get("brief", False) for row in seen] == [False, True]
+
+
 def test_a_session_list_that_fails_is_unreadable() -> None:
     seen = see({"sessions": {"command": ["false"]}})
     assert seen["sessions"] is None and "fails" in seen["unreadable"]["sessions"]
@@ -201,6 +212,19 @@ def test_a_client_settles_once_it_has_the_new_session_and_not_the_old_one(serve,
     seen = observe({"instances": [me], "settle": [{**row, "seconds": 5}]})["settled"]["me@here"]
     held[0].close()
     assert seen["settled"] is True and 0.2 < seen["seconds"] < 2
+
+
+def test_who_is_caught_in_a_moment_is_told_from_who_holds_a_session(serve, me) -> None:
+    lasting, brief = serve(silent), serve(silent)
+    held = [socket.create_connection(("127.0.0.1", each.port)) for each in (lasting, brief)]
+    timer = threading.Timer(0.1, held[1].close)
+    timer.start()
+    rows = observe({"instances": [me]})["instances"]["me@here"]["sockets"]
+    timer.join()
+    held[0].close()
+    told = {row["peer"]: row.get("brief", False) for row in rows}
+    assert told["127.0.0.1:%d" % lasting.port] is False
+    assert told["127.0.0.1:%d" % brief.port] is True
 
 
 def test_a_client_that_connects_for_each_message_settles_too(serve, me) -> None:
