@@ -44,7 +44,8 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
     directory = str(request.get("directory") or "/etc/connsec")
     sights = _sights(request, directory)
     probes = _parsed(request.get("probes") or (), stranger)
-    used = {probe.source or probe.prefer_source for probe in probes} - {None}
+    for sight in sights.values():
+        sight.addresses |= {probe.source or probe.prefer_source for probe in probes} - {None}
     settled = _settled(request.get("settle"), sights)
     watched = _watch(request.get("watch") or {}, sights)
     ours, listed = probe_ports(), time.monotonic()
@@ -52,7 +53,7 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
         "clock": round(time.time(), 3),
         "addresses": own_addresses(),
         "probe_ports": [ours[0], ours[-1]] if ours else [],
-        "instances": {name: sight.to_json(used) for name, sight in sights.items()},
+        "instances": {name: sight.to_json() for name, sight in sights.items()},
         "probes": {},
         "watch": watched,
         "settled": settled,
@@ -64,13 +65,11 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
         seen["probes"] = look(probes)
         seen["source_ports"] = sorted({port for one in seen["probes"].values() for port in one["source_ports"]})
     seen.update(_besides(request, directory))
-    _tell_what_stays(sights, seen["instances"], used, listed + _STANDING)
+    _tell_what_stays(sights, seen["instances"], listed + _STANDING)
     return seen
 
 
-def _tell_what_stays(
-    sights: t.Mapping[str, Sight], seen: t.Mapping[str, Json], addresses: t.Collection[str], at: float
-) -> None:
+def _tell_what_stays(sights: t.Mapping[str, Sight], seen: t.Mapping[str, Json], at: float) -> None:
     """Look once more for the sessions that stood, and tell of each that is gone; ``at`` is when, by time.monotonic.
 
     Who connects for a moment may be caught in it, and would be taken for somebody who holds a session.
@@ -80,7 +79,7 @@ def _tell_what_stays(
         return
     time.sleep(max(0.0, at - time.monotonic()))
     for name, (sockets, sessions) in open_ones.items():
-        now: Json = {"sockets": [row.to_json() for row in sights[name].sockets(addresses)] if sockets else []}
+        now: Json = {"sockets": [row.to_json() for row in sights[name].sockets()] if sockets else []}
         now["sessions"] = _listed_again(sights[name], sessions)
         still_sockets, still_sessions = _open_ones(now)
         ends = {(row["local"], row["peer"]) for row in still_sockets}

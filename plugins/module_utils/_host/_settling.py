@@ -9,6 +9,8 @@ import time
 import typing as t
 
 from .._core._errors import TlsError
+from ._destroyed import Destroyed
+from ._network import probe_ports
 from ._sight import Asked, Json, Sight
 
 #: Seconds between two looks at sockets, and between two readings of a list, which may be long or made by a command.
@@ -93,7 +95,7 @@ class Settling:
 
 
 def settle(rows: t.Sequence[Asked], sights: t.Mapping[str, Sight]) -> Json:
-    """Wait for all rows at once.
+    """Wait for all rows at once. Sockets that come and go between two moments are told by the kernel, where it does.
 
     Returns:
         for each instance whether all that was waited for came about, and after how many seconds.
@@ -101,14 +103,20 @@ def settle(rows: t.Sequence[Asked], sights: t.Mapping[str, Sight]) -> Json:
     started = time.monotonic()
     waiting = [Settling(row, sights[row["instance"]], started) for row in rows if row.get("instance") in sights]
     found: Json = {}
-    while waiting:
-        for each in [each for each in waiting if each.is_over()]:
-            before = found.get(each.name, {}).get("settled", True)
-            found[each.name] = {
-                "settled": each.settled and before,
-                "seconds": round(time.monotonic() - started, 2),
-            }
-            waiting.remove(each)
-        if waiting:
-            time.sleep(_SOCKETS_EVERY)
+    with Destroyed() as destroyed:
+        while waiting:
+            gone = destroyed.take()
+            for name in {each.name for each in waiting}:
+                sights[name].note_gone(gone, probe_ports())
+            _look_once(waiting, found, started)
+            if waiting:
+                time.sleep(_SOCKETS_EVERY)
     return found
+
+
+def _look_once(waiting: list[Settling], found: Json, started: float) -> None:
+    """Look once more for each, and take out those whose wait is over, with how it ended."""
+    for each in [each for each in waiting if each.is_over()]:
+        before = found.get(each.name, {}).get("settled", True)
+        found[each.name] = {"settled": each.settled and before, "seconds": round(time.monotonic() - started, 2)}
+        waiting.remove(each)

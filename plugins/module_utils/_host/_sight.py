@@ -46,6 +46,8 @@ class Sight:
         self.directory = directory
         self.unreadable: dict[str, str] = {}
         self.recent: dict[tuple[str, str], Json] = {}
+        #: The host's addresses, beside those that the instance's sockets have: what is left of sockets stands there.
+        self.addresses: set[str] = set(asked.get("addresses") or ())
         self._pids: list[int] | None = None
         self._noted: float | None = None
 
@@ -55,8 +57,8 @@ class Sight:
             self._pids = self._try("process", lambda: pids_of(self.asked.get("process"))) or []
         return self._pids
 
-    def to_json(self, addresses: t.Collection[str]) -> Json:
-        """Return what the instance shows; ``addresses`` are the host's, beside those that its sockets have."""
+    def to_json(self) -> Json:
+        """Return what the instance shows."""
         if self.asked.get("sockets") and not self.asked.get("process"):
             self.unreadable["process"] = "nothing says how its process is found"
         seen: Json = dict(self._try("installed", self._installed) or {})
@@ -69,7 +71,7 @@ class Sight:
             environment=self._try("environment", self._environment),
             adopted=self._adopted(),
             sessions=self._try("sessions", self.sessions),
-            sockets=[row.to_json() for row in self.sockets(addresses)] if self.asked.get("sockets") else [],
+            sockets=[row.to_json() for row in self.sockets()] if self.asked.get("sockets") else [],
             udp=self._try("udp", self._udp),
             recent=self.recent_rows(),
             unreadable=self.unreadable,
@@ -78,15 +80,14 @@ class Sight:
 
     # Sockets
 
-    def sockets(self, addresses: t.Collection[str]) -> list[Row]:
+    def sockets(self) -> list[Row]:
         """Return the sockets of the instance's processes."""
         pids = self.pids()
         if not pids:
             return []
         from ._sockets import own_sockets
 
-        given = self.asked.get("addresses") or ()
-        return self._try("sockets", lambda: own_sockets(pids, addresses={*addresses, *given})) or []
+        return self._try("sockets", lambda: own_sockets(pids, addresses=self.addresses)) or []
 
     def _udp(self) -> Json | None:
         """Return on which of the UDP ports that are asked for the instance's processes have a socket."""
@@ -104,7 +105,7 @@ class Sight:
         for shown in self.recent.values():
             shown["now"] = False
         now = time.monotonic()
-        for row in self.sockets(()):
+        for row in self.sockets():
             if row.state != "LISTEN":
                 shown = {**row.to_json(), "now": True}
                 known = self.recent.get((shown["local"], shown["peer"]))
@@ -113,6 +114,19 @@ class Sight:
                 shown["first"] = now if known is None else known["first"]
                 self.recent[(shown["local"], shown["peer"])] = shown
         self._noted = now
+
+    def note_gone(self, rows: t.Iterable[Row], ours: t.Container[int]) -> None:
+        """Add sockets that came and went between two moments, as the kernel tells; nobody knows whose they were.
+
+        Args:
+            rows: the sockets that were destroyed.
+            ours: the ports of our looks.
+        """
+        now = time.monotonic()
+        for row in rows:
+            shown = {**row.to_json(), "now": False, "new": True, "first": now, "last": now}
+            if self._noted is not None and row.local[0] in self.addresses and row.local[1] not in ours:
+                self.recent.setdefault((shown["local"], shown["peer"]), shown)
 
     def recent_rows(self) -> list[Json]:
         """Return the sockets that were noted, as observation shows them."""

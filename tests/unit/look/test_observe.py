@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
 from ansible_collections.connsec.tls.plugins.module_utils._host._observe import observe
 
-from .servers import Pki, in_the_clear, over_tls, silent
+from .servers import Pki, closing, in_the_clear, over_tls, silent
 
 
 def instance(name: str = "router@urs1", **asked: t.Any) -> dict[str, t.Any]:
@@ -241,6 +241,27 @@ def test_a_client_that_connects_for_each_message_settles_too(serve, me) -> None:
     seen = observe({"instances": [me], "settle": [row]})["settled"]["me@here"]
     stop.set()
     assert seen["settled"] is True
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel tells root of sockets that it destroys")
+def test_a_client_whose_sessions_its_server_ends_settles_by_what_the_kernel_tells(serve, me) -> None:
+    server = serve(closing)
+    row = {"instance": "me@here", "seconds": 5.0, "present": ["127.0.0.1:%d" % server.port], "absent": ["127.0.0.1:9"]}
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.3):
+            with socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.7", 0)) as sock:
+                sock.sendall(b"?")
+                sock.recv(1)  # the server ends it, and nothing of this end is left
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    seen = observe({"instances": [{**me, "addresses": ["127.0.0.7"]}], "settle": [row]})
+    over.set()
+    thread.join()
+    assert seen["settled"]["me@here"]["settled"] is True
+    assert any(shown["peer"] == row["present"][0] and shown["new"] for shown in seen["instances"]["me@here"]["recent"])
 
 
 def test_a_client_that_goes_on_dialling_the_clear_port_does_not_settle(serve, me) -> None:
