@@ -157,6 +157,7 @@ class InstanceKind:
     limited: Limits = field(default_factory=Limits)
     environment: t.Mapping[str, t.Any] = field(default_factory=dict)
     sessions: t.Mapping[str, t.Any] = field(default_factory=dict)
+    login: t.Mapping[str, t.Any] = field(default_factory=dict)
     reads: t.Mapping[str, tuple[t.Mapping[str, t.Any], ...]] = field(default_factory=dict)
     settings: t.Mapping[str, t.Any] = field(default_factory=dict)
 
@@ -179,6 +180,7 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "limits": (dict, {}),
     "environment": (dict, {}),
     "sessions": (dict, {}),
+    "login": (dict, {}),
     "reads": (dict, {}),
 }
 
@@ -282,6 +284,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         limited=_limits(fields["limits"], where=where),
         environment=fields["environment"],
         sessions=fields["sessions"],
+        login=_login(fields["login"], where=where),
         reads=reads,
         settings=values,
     )
@@ -386,6 +389,19 @@ def _check_environment(asked: t.Mapping[str, t.Any], *, where: str) -> None:
     libraries = tuple(sorted({row.library for row in LIBRARIES}))
     for library in asked.get("libraries") or ():
         _check_choice(library, libraries, what="environment.libraries", where=where)
+
+
+def _login(login: t.Mapping[str, t.Any], *, where: str) -> t.Mapping[str, t.Any]:
+    """Return as whom gates introduce themselves; there is no password, for they do not log in.
+
+    Clients may have logins of their own, by component.
+    """
+    clients = login.get("clients") or {}
+    own = {name: value for name, value in login.items() if name != "clients"}
+    for row in (own, *clients.values()):
+        if not isinstance(row, dict) or set(row) - {"user", "database", "replication"}:
+            raise KindError("%s: a login is %r; it has user, database and replication" % (where, row))
+    return {**own, "clients": clients}
 
 
 def _limits(limits: t.Mapping[str, t.Any], *, where: str) -> Limits:

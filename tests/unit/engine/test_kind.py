@@ -70,6 +70,13 @@ def test_usages_are_those_of_certificates():
         thing({"usages": ["both"]})
 
 
+def test_gates_begin_sessions_as_a_user_and_not_with_a_password():
+    login = {"user": "crm", "clients": {"copy": {"user": "copier", "replication": True}}}
+    assert thing({"login": login}).login == login
+    with pytest.raises(KindError, match="has user, database and replication"):
+        thing({"login": {"clients": {"copy": {"password": "x"}}}})
+
+
 def test_a_file_to_make_has_its_mode():
     kind = thing({**DECLARED, "files": ["{config}", {"path": "/etc/b.ini", "mode": "0640"}]}, config="/a")
     assert (kind.files, kind.makes) == (("/a", "/etc/b.ini"), {"/etc/b.ini": "0640"})
