@@ -112,3 +112,112 @@ def info(address: str, component: str) -> str:
         address,
         trust,
     )
+
+
+# PostgreSQL
+
+POSTGRESQL: t.Final = "/etc/postgresql/15/main"
+DATA: t.Final = "/var/lib/postgresql/15/main"
+SERVICES: t.Final = "/etc/postgresql-common/pg_service.conf"
+#: As a person sets up a primary, a standby, and the applications of both.
+PRIMARY: t.Final = """\
+set -e
+echo "listen_addresses = '*'" > {etc}/conf.d/lab.conf
+printf 'host crm crm {app1}/32 scram-sha-256\nhost replication replicator samenet scram-sha-256\n' >> {etc}/pg_hba.conf
+systemctl start postgresql
+cd /; runuser -u postgres -- psql -qc "create user crm password 'geheim'" -c "create database crm owner crm" \
+  -c "create user replicator replication password 'geheim'"
+runuser -u postgres -- psql -qd crm -c "create table asked (x int)" -c "alter table asked owner to crm"
+"""
+STANDBY: t.Final = """\
+set -e
+echo "listen_addresses = '*'" > {etc}/conf.d/lab.conf
+printf 'host crm crm {app1}/32 scram-sha-256\n' >> {etc}/pg_hba.conf
+cd /; echo '*:*:*:*:geheim' | runuser -u postgres -- sh -c 'umask 077; cat > /var/lib/postgresql/.pgpass; rm -r {data}'
+runuser -u postgres -- pg_basebackup -h {db1} -U replicator -D {data} -R -c fast
+systemctl start postgresql
+"""
+APPLICATIONS: t.Final = """\
+set -e
+printf '[crm_db]\nhost=db1.lab.test\ndbname=crm\nuser=crm\npassword=geheim\n' > {services}
+printf '\n# reads\n[crm_copy]\nhost={db2}\ndbname=crm\nuser=crm\npassword=geheim\n' >> {services}
+"""
+
+
+def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_path: Path) -> None:
+    db1, db2, app1 = (lab.host(name).address for name in ("db1", "db2", "app1"))
+    config, hba, standby = POSTGRESQL + "/postgresql.conf", POSTGRESQL + "/pg_hba.conf", DATA + "/postgresql.auto.conf"
+    names = {"etc": POSTGRESQL, "data": DATA, "services": SERVICES, "db1": db1, "db2": db2, "app1": app1}
+    for host, script in (("db1", PRIMARY), ("db2", STANDBY), ("app1", APPLICATIONS)):
+        lab.ssh(host, "bash", given=script.format(**names))
+    rule = {"key": "hostssl crm crm %s/32" % app1, "value": "scram-sha-256 clientcert=verify-ca"}
+    copying = {"key": "hostssl replication replicator samenet", "value": "scram-sha-256 clientcert=verify-ca"}
+    copier = {"user": "replicator", "replication": True}
+    fleet = LabFleet(
+        lab,
+        tmp_path / "fleet",
+        model={
+            "components": {
+                "crm_db": {
+                    "kind": "postgresql",
+                    "hosts": ["db1"],
+                    "listeners": {"sql": {"port": 5432, "protocol": "postgresql", "mode": "mutual"}},
+                },
+                "crm_copy": {
+                    "kind": "postgresql",
+                    "hosts": ["db2"],
+                    "listeners": {"sql": {"port": 5432, "protocol": "postgresql"}},
+                },
+                "crm": {"kind": "libpq", "hosts": ["app1"]},
+                "wall": {"kind": "libpq", "hosts": ["app1"]},
+            },
+            "connections": [
+                {"client": "crm", "server": "crm_db.sql", "dial": "db1.lab.test"},
+                {"client": "crm_copy", "server": "crm_db.sql"},
+                {"client": "wall", "server": "crm_copy.sql"},
+            ],
+        },
+        settings={
+            "crm_db": {"demand": [rule, copying], "user": "crm", "database": "crm", "logins": {"crm_copy": copier}},
+            "crm_copy": {"standby": standby, "user": "crm", "database": "crm"},
+            "crm": {"process": {"service": "load-crm"}},
+            "wall": {"process": {"service": "load-wall"}},
+        },
+    )
+    fleet.work("app1", "crm", "postgresql", {"service": "crm_db", "ask": "insert into asked values (1) returning 1"})
+    fleet.work("app1", "wall", "postgresql", {"service": "crm_copy", "ask": "select 1 from asked limit 1"})
+    fleet.worked("app1", "wall")
+    files = {"db1": (config, hba), "db2": (config, hba, standby), "app1": (SERVICES,)}
+    before = {host: fleet.held(host, *paths) for host, paths in files.items()}
+    units = [(host, "postgresql@15-main") for host in ("db1", "db2")]
+    started = [fleet.started(*unit) for unit in units]
+
+    seconds = round(fleet.enforced(), 1)
+
+    starttls = ("-starttls", "postgres")
+    known, judge = Judge(fleet, "app1", "crm", tmp_path / "crm"), Judge(fleet, "app1", "wall", tmp_path / "wall")
+    assert known.refusal(db1, 5432, *starttls, as_="itself") == judge.refusal(db2, 5432, *starttls) == ""
+    assert "unknown ca" in known.refusal(db1, 5432, *starttls, as_="foreign")
+    for name in ("db1", "db2"):
+        said = fleet.refuses("app1", psql(name, "sslmode=disable"))
+        assert "rejects connection" in said and "no encryption" in said, said
+    without = "sslmode=require sslcert=/none sslkey=/none sslrootcert=/none"
+    assert "requires a valid client certificate" in fleet.refuses("app1", psql("db1", without))
+    streams = "runuser -u postgres -- psql -Atqc 'select ssl from pg_stat_ssl join pg_stat_replication using (pid)'"
+    assert lab.ssh("db1", "cd /; " + streams).split() == ["t"]
+
+    fleet.unchanged(*units)
+    load = [fleet.worked("app1", name) for name in ("crm", "wall")]
+    fleet.taken_back()
+    assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
+    after = [fleet.worked("app1", name) for name in ("crm", "wall")]
+    tell("postgresql", seconds=seconds, answered=[each.answered for each in after], lost=[each.lost for each in after])
+    assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
+    assert [fleet.started(*unit) for unit in units] == started
+    for name in ("crm", "wall"):
+        fleet.rest("app1", name)
+
+
+def psql(host: str, parameters: str) -> str:
+    """Return the command that asks a PostgreSQL as its application may."""
+    return "psql -Atqc 'select 1' 'host=%s.lab.test dbname=crm user=crm password=geheim %s'" % (host, parameters)

@@ -35,8 +35,15 @@ def redis(options: Options) -> list[str]:
     ]
 
 
+def postgresql(options: Options) -> list[str]:
+    """Return the command of psql, which waits itself; how it connects stands in its service file."""
+    asked = ["-c", options["ask"], "-c", "select pg_sleep(%s)" % PAUSE]
+    return ["psql", "-XAtq", *asked * REQUESTS, "service=" + options["service"]]
+
+
 #: By client: its command, and what a line that answers a request looks like.
 CLIENTS: t.Final[t.Mapping[str, tuple[t.Callable[[Options], list[str]], t.Callable[[str], bool]]]] = {
+    "postgresql": (postgresql, lambda line: line == "1"),
     "redis": (redis, str.isdigit),
 }
 

@@ -107,6 +107,7 @@ OURS = {
     "apache": Roles(True, True),
     "haproxy": Roles(True, True, True),
     "nginx": Roles(True, True, True),
+    "postgresql": Roles(True, dials=True),
     "redis": Roles(True, True, True),
 }
 
