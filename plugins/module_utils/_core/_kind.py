@@ -18,6 +18,7 @@ from ._entities import Limits
 from ._environment import LIBRARIES, TARGETS
 from ._errors import TlsError
 from ._masked import MASK, is_secret
+from ._material import USAGES
 from ._model import ModelError, parse_limits
 from ._option_formats import FORMATS as OPTION_FORMATS
 from ._profile import PROFILES
@@ -131,7 +132,11 @@ class Option:
 
 @dataclass(frozen=True)
 class InstanceKind:
-    """A kind with the settings of one instance put in; ``makes`` has the modes of files that are made where missing."""
+    """A kind with the settings of one instance put in.
+
+    ``makes`` has the modes of files that are made where missing; ``usages`` are what identities of its instances are
+    issued for besides what they are used for in enumerated connections.
+    """
 
     kind: str
     role: str
@@ -146,11 +151,13 @@ class InstanceKind:
     apply: str = "reload"
     workers: str = "kept"
     edits: str = "tasks"
+    usages: tuple[str, ...] = ()
     process: t.Mapping[str, t.Any] = field(default_factory=dict)
     interruption: float = 0.0
     limited: Limits = field(default_factory=Limits)
     environment: t.Mapping[str, t.Any] = field(default_factory=dict)
     sessions: t.Mapping[str, t.Any] = field(default_factory=dict)
+    login: t.Mapping[str, t.Any] = field(default_factory=dict)
     reads: t.Mapping[str, tuple[t.Mapping[str, t.Any], ...]] = field(default_factory=dict)
     settings: t.Mapping[str, t.Any] = field(default_factory=dict)
 
@@ -167,11 +174,13 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "apply": (str, "reload"),
     "workers": (str, "kept"),
     "edits": (str, "tasks"),
+    "usages": (list, []),
     "process": (dict, {}),
     "interruption": ((int, float), 0),
     "limits": (dict, {}),
     "environment": (dict, {}),
     "sessions": (dict, {}),
+    "login": (dict, {}),
     "reads": (dict, {}),
 }
 
@@ -250,6 +259,8 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
     _check_choice(fields["edits"], EDITS, what="edits", where=where)
     for entry in fields["formats"]:
         _check_choice(entry, FORMATS, what="formats", where=where)
+    for entry in fields["usages"]:
+        _check_choice(entry, USAGES, what="usages", where=where)
     files = dict(_file(entry, where=where) for entry in fields["files"])
     reads = {stage: _rows(fields["reads"].get(stage), stage=stage, where=where) for stage in READ_STAGES}
     _check_environment(fields["environment"], where=where)
@@ -267,11 +278,13 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         apply=fields["apply"],
         workers=fields["workers"],
         edits=fields["edits"],
+        usages=tuple(fields["usages"]),
         process=fields["process"],
         interruption=float(fields["interruption"]),
         limited=_limits(fields["limits"], where=where),
         environment=fields["environment"],
         sessions=fields["sessions"],
+        login=_login(fields["login"], where=where),
         reads=reads,
         settings=values,
     )
@@ -376,6 +389,19 @@ def _check_environment(asked: t.Mapping[str, t.Any], *, where: str) -> None:
     libraries = tuple(sorted({row.library for row in LIBRARIES}))
     for library in asked.get("libraries") or ():
         _check_choice(library, libraries, what="environment.libraries", where=where)
+
+
+def _login(login: t.Mapping[str, t.Any], *, where: str) -> t.Mapping[str, t.Any]:
+    """Return as whom gates introduce themselves; there is no password, for they do not log in.
+
+    Clients may have logins of their own, by component.
+    """
+    clients = login.get("clients") or {}
+    own = {name: value for name, value in login.items() if name != "clients"}
+    for row in (own, *clients.values()):
+        if not isinstance(row, dict) or set(row) - {"user", "database", "replication"}:
+            raise KindError("%s: a login is %r; it has user, database and replication" % (where, row))
+    return {**own, "clients": clients}
 
 
 def _limits(limits: t.Mapping[str, t.Any], *, where: str) -> Limits:

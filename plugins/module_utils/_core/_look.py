@@ -213,7 +213,13 @@ class LookPlan:
         own = next((each for each in scene.addresses.get(vantage.host, ()) if is_ip_address(each)), None)
         protocol = pair.listener.protocol if scene.shape(pair) == "same_port" else "tls"
         common: Request = {"address": address, "name": pair.dial, "prefer_source": own, "timeout": PROBE_TIMEOUT}
-        return {**common, "protocol": protocol}
+        return {**common, "protocol": protocol, **self._login(pair)}
+
+    def _login(self, pair: Pair) -> Request:
+        """Return as whom to begin a session: as the client does, as far as the server's settings say that."""
+        login = dict(self._scene.kinds[pair.server.name].login) if self._scene.ours(pair.server) else {}
+        clients = login.pop("clients", {})
+        return {**login, **clients.get(pair.client.component, {})}
 
     def _over_tls(self, pair: Pair, vantage: Instance) -> Request:
         """Return how an end looks: the client as itself; a server, in its client's stead, at what it has to present.

@@ -221,6 +221,7 @@ class Wishes:
         for holder in holders.values():
             names |= set() if holder.name in serving else self._own_names(holder)
         usages = {*(spec.usages or ()), *("server" if end == pair.server else "client" for end, pair in presented)}
+        usages |= {usage for holder in holders for usage in self._kinds[holder].usages}
         agreements = [(pair.id, self.agreement(pair)) for _end, pair in presented]
         return WantedIdentity(
             name=name,

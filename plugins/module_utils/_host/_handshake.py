@@ -61,6 +61,7 @@ class Look:
         self.contexts = contexts
         self.source_ports: list[int] = []
         self.reached: str | None = None
+        self.doubt: str | None = None
         self._addresses: list[Address] = []
 
     def result(self) -> dict[str, t.Any]:
@@ -95,7 +96,7 @@ class Look:
         return sock
 
     def enter(self, stance: Stance | ssl.SSLContext, deadline: Deadline) -> Entry:
-        """Return what one handshake with this stance shows."""
+        """Return what one handshake with this stance shows, and what is said behind it where that tells more."""
         context = self.contexts.of(stance) if isinstance(stance, Stance) else stance
         sock = self.connect(deadline)
         try:
@@ -106,17 +107,31 @@ class Look:
             sock.close()
             raise
         entry, secure = shake_hands(context, sock, deadline, name=self.probe.name)
-        if secure is not None and entry.error is None and entry.requested and self.probe.answers == "http":
-            self._hear(entry, secure, deadline)
+        if secure is not None and entry.error is None and entry.requested:
+            presents = not isinstance(stance, Stance) or stance.certificate is not None
+            self._hear(entry, secure, deadline, presents=presents)
         if secure is not None:
             hang_up(part(secure) if entry.error is None else secure, patience=_PATIENCE)
         return entry
 
-    def _hear(self, entry: Entry, secure: ssl.SSLSocket, deadline: Deadline) -> None:
-        """Take a refusal in HTTP for what it is: the handshake's, said later."""
-        from ._http_refusal import refusal
+    def _hear(self, entry: Entry, secure: ssl.SSLSocket, deadline: Deadline, *, presents: bool) -> None:
+        """Take a refusal behind the handshake for what it is: the handshake's, said later.
 
-        says = refusal(secure, deadline, name=self.probe.name)
+        A protocol that begins with a login refuses for other reasons as well. Then it also refuses who presents a
+        certificate, and what it says to others shows nothing: that is the ``doubt`` of this look.
+        """
+        negotiation = self._negotiation()
+        if negotiation is not None and negotiation.refusal is not None and self.probe.demand:
+            says = negotiation.refusal(secure, deadline, self.probe.place, self.probe.login)
+            if says is not None and (presents or self.doubt):
+                self.doubt = "nobody is let in as %s: %s" % (self.probe.login.user, says)
+                return
+        elif self.probe.answers == "http":
+            from ._http_refusal import refusal
+
+            says = refusal(secure, deadline, name=self.probe.name)
+        else:
+            return
         if says is not None:
             entry.error, entry.alert = ssl.SSLError(says), "bad_certificate"
 
@@ -204,6 +219,8 @@ class Look:
 
             if self.probe.demand:
                 seen["demanded"] = demanded(self, seen, deadline) if requested is not False else False
+                if self.doubt is not None:
+                    seen.update(demanded="unknown", reason=self.doubt)
             if self.probe.foreign:
                 seen["foreign"] = foreign(self, deadline) if requested is not False else "accepted"
         if self.probe.old_protocols:

@@ -23,10 +23,15 @@ _ANSWER_LIMIT: t.Final = 64 * 1024
 _LDAP_START_TLS: t.Final = b"1.3.6.1.4.1.1466.20037"
 _MYSQL_SSL: t.Final = 0x0800
 _MYSQL_CAPABILITIES: t.Final = 0x0001 | 0x0200 | 0x8000 | 0x00080000  # long password, 4.1, secure connection, plugins
+#: MySQL (https://dev.mysql.com/worklog/task/?id=7709) and MariaDB look at the transport once a password is right, so
+#: who has none is refused for that. MariaDB 10.11 does not even say so then: it denies access, as for a wrong one.
 _MYSQL_SECURE_TRANSPORT_REQUIRED: t.Final = 3159
 
-#: SQLSTATE with which PostgreSQL says that pg_hba.conf has no line for this client.
-_POSTGRES_NOT_LET_IN: t.Final = "28000"
+#: SQLSTATE and function with which PostgreSQL says that no line of pg_hba.conf lets this client in. The function is
+#: its own name for the place (https://www.postgresql.org/docs/current/protocol-error-fields.html), which no locale
+#: translates. Others end with the same SQLSTATE: ``auth_failed``, as of ident, and ``InitializeSessionUserId``, of an
+#: account that is not there; proxies name no function.
+_POSTGRES_NOT_LET_IN: t.Final = (("28000", "ClientAuthentication"), ("28000", ""))
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,13 @@ class Negotiation:
     Attributes:
         ask: asks for TLS; returns when the handshake may begin, raises LookFailed if TLS is not offered.
         clear: speaks in the clear; returns the answer in half a sentence, raises LookFailed if that is refused.
+        refusal: speaks over TLS with a server that only then looks at what its client presented; returns in which words
+            it lets the client not begin a session, None if it does.
     """
 
     ask: t.Callable[[socket.socket, Deadline, str], None]
     clear: t.Callable[[socket.socket, Deadline, str, Login], str]
+    refusal: t.Callable[[socket.socket, Deadline, str, Login], str | None] | None = None
 
 
 def _not_offered(place: str, why: str) -> LookFailed:
@@ -69,22 +77,41 @@ def _postgresql_ask(sock: socket.socket, deadline: Deadline, place: str) -> None
         raise _not_offered(place, "it does not answer as PostgreSQL does")
 
 
-def _postgresql_clear(sock: socket.socket, deadline: Deadline, place: str, login: Login) -> str:
-    """Begin a session in the clear. Which lines of pg_hba.conf apply depends on user and database, so say whose."""
-    words = ("user", login.user, "database", login.database, "application_name", "connsec")
+def _postgresql_begin(sock: socket.socket, deadline: Deadline, place: str, login: Login) -> dict[bytes, str] | None:
+    """Begin a session, and return the fields of the error that answers; None if there is none.
+
+    Which lines of pg_hba.conf apply depends on user and database, so say whose it is.
+    """
+    words = ["user", login.user, "database", login.database, "application_name", "connsec"]
+    words += ["replication", "true"] if login.replication else []
     body = struct.pack("!I", 196608) + b"".join(word.encode() + b"\0" for word in words) + b"\0"
     sock.sendall(struct.pack("!I", len(body) + 4) + body)
     head = _complete(receive(sock, 5, deadline), 1, place)
-    if head[:1] == b"R":
-        return "lets %s begin a session in the clear" % login.user
     if head[:1] != b"E" or len(head) < 5:
-        return "answers in the clear"
+        return None
     size = min(max(int.from_bytes(head[1:5], "big") - 4, 0), _ANSWER_LIMIT)
-    fields = {part[:1]: part[1:].decode("utf-8", "replace") for part in receive(sock, size, deadline).split(b"\0")}
-    code, message = fields.get(b"C", ""), fields.get(b"M", "")
-    if code == _POSTGRES_NOT_LET_IN:
-        raise _plaintext_refused(place, message)
-    return "answers in the clear: %s" % (message or code)
+    return {part[:1]: part[1:].decode("utf-8", "replace") for part in receive(sock, size, deadline).split(b"\0")}
+
+
+def _postgresql_clear(sock: socket.socket, deadline: Deadline, place: str, login: Login) -> str:
+    error = _postgresql_begin(sock, deadline, place, login)
+    if error is None:
+        return "lets %s begin a session in the clear" % login.user
+    if _lets_nobody_in(error):
+        raise _plaintext_refused(place, error.get(b"M", ""))
+    return "answers in the clear: %s" % (error.get(b"M") or error.get(b"C", ""))
+
+
+def _postgresql_refusal(sock: socket.socket, deadline: Deadline, place: str, login: Login) -> str | None:
+    """Source: https://www.postgresql.org/docs/current/ssl-tcp.html#SSL-CLIENT-CERTIFICATES: ``clientcert`` is of a line
+    of pg_hba.conf, so the handshake of a client without a certificate goes well.
+    """
+    error = _postgresql_begin(sock, deadline, place, login)
+    return error.get(b"M", "") if error is not None and _lets_nobody_in(error) else None
+
+
+def _lets_nobody_in(error: t.Mapping[bytes, str]) -> bool:
+    return (error.get(b"C", ""), error.get(b"R", "")) in _POSTGRES_NOT_LET_IN
 
 
 def _line(sock: socket.socket, deadline: Deadline, place: str) -> str:
@@ -192,14 +219,17 @@ def _mysql_clear(sock: socket.socket, deadline: Deadline, place: str, login: Log
     _mysql_greeting(sock, deadline, place)
     sock.sendall(_mysql_login(_MYSQL_CAPABILITIES, login.user.encode() + b"\0\0mysql_native_password\0"))
     answer = _mysql_packet(sock, deadline, place)
-    if answer[:1] == b"\xff" and int.from_bytes(answer[1:3], "little") == _MYSQL_SECURE_TRANSPORT_REQUIRED:
-        raise _plaintext_refused(place, answer[9:].decode("utf-8", "replace"))
-    return "answers a login in the clear"
+    if answer[:1] != b"\xff":
+        return "answers a login in the clear"
+    says = answer[9:].decode("utf-8", "replace")
+    if int.from_bytes(answer[1:3], "little") == _MYSQL_SECURE_TRANSPORT_REQUIRED:
+        raise _plaintext_refused(place, says)
+    raise LookFailed("clear", "login_refused", "%s answers a login in the clear: %s" % (place, says))
 
 
 NEGOTIATIONS: t.Final[t.Mapping[str, Negotiation]] = {
     "ldap": Negotiation(_ldap_ask, _ldap_clear),
     "mysql": Negotiation(_mysql_ask, _mysql_clear),
-    "postgresql": Negotiation(_postgresql_ask, _postgresql_clear),
+    "postgresql": Negotiation(_postgresql_ask, _postgresql_clear, _postgresql_refusal),
     "smtp": Negotiation(_smtp_ask, _smtp_clear),
 }

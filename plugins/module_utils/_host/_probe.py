@@ -20,10 +20,11 @@ VERSIONS: t.Final[tuple[Version, ...]] = ("TLSv1.2", "TLSv1.3")
 
 @dataclass(frozen=True)
 class Login:
-    """As whom a look in the clear introduces itself, where the protocol begins with that."""
+    """As whom a look introduces itself, where the protocol begins with that; a PostgreSQL perhaps to copy another."""
 
     user: str = "postgres"
     database: str = "postgres"
+    replication: bool = False
 
 
 NOBODY: t.Final = Login()
@@ -57,7 +58,7 @@ class Probe:
         old_protocols: also ask whether versions before TLS 1.2 are accepted.
         demand: also ask whether a client without a certificate is refused.
         answers: ``http`` for an endpoint that may refuse a client in HTTP, after the handshake.
-        login: as whom a clear look introduces itself.
+        login: as whom a look introduces itself, where the protocol begins with that.
         patience: seconds after which a listener that stays silent in the clear is held to be clear.
     """
 
@@ -124,9 +125,14 @@ def parse_probe(request: t.Mapping[str, t.Any]) -> Probe:
         old_protocols=bool(request.get("old_protocols")),
         demand=bool(request.get("demand")),
         answers=request.get("answers") or None,
-        login=Login(user=str(request.get("user") or "postgres"), database=str(request.get("database") or "postgres")),
+        login=_login(request),
         patience=min(float(patience), timeout) if patience else PATIENCE,
     )
+
+
+def _login(request: t.Mapping[str, t.Any]) -> Login:
+    user, database = (str(request.get(name) or "postgres") for name in ("user", "database"))
+    return Login(user=user, database=database, replication=bool(request.get("replication")))
 
 
 def _versions(request: t.Mapping[str, t.Any]) -> tuple[str, ...]:

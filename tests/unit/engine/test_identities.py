@@ -106,6 +106,12 @@ def test_each_has_the_names_and_usages_of_all_that_present_it(scene, asked, name
     assert (found[name].names, found[name].usages) == (names, usages)
 
 
+def test_what_a_kind_uses_its_certificates_for_besides_is_among_the_usages(scene: Scene) -> None:
+    kinds = {name: dataclasses.replace(kind, usages=("client",)) for name, kind in scene.kinds.items()}
+    found = Wishes(scene.model, kinds, scene.addresses).identities([CFG1, ROUTER])
+    assert {each.name: each.usages for each in found}["inner"] == ("client", "server")
+
+
 def test_an_identity_of_several_components_is_one_certificate_for_all_their_names() -> None:
     model = several(shared={})
     model["components"]["confserv"]["listeners"]["admin"]["identity"] = "shared"

@@ -64,6 +64,19 @@ def test_a_mistake_in_settings_is_one_sentence_that_names_its_place(given, sente
     assert "tls_settings.a on host h" in str(caught.value)
 
 
+def test_usages_are_those_of_certificates():
+    assert thing({"usages": ["client"]}).usages == ("client",)
+    with pytest.raises(KindError, match="usages is 'both'; it is one of client, server"):
+        thing({"usages": ["both"]})
+
+
+def test_gates_begin_sessions_as_a_user_and_not_with_a_password():
+    login = {"user": "crm", "clients": {"copy": {"user": "copier", "replication": True}}}
+    assert thing({"login": login}).login == login
+    with pytest.raises(KindError, match="has user, database and replication"):
+        thing({"login": {"clients": {"copy": {"password": "x"}}}})
+
+
 def test_a_file_to_make_has_its_mode():
     kind = thing({**DECLARED, "files": ["{config}", {"path": "/etc/b.ini", "mode": "0640"}]}, config="/a")
     assert (kind.files, kind.makes) == (("/a", "/etc/b.ini"), {"/etc/b.ini": "0640"})

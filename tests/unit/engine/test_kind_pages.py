@@ -103,7 +103,13 @@ def test_the_backend_that_the_page_of_haproxy_shows_is_moved() -> None:
 
 
 #: What components of a kind may do, with nothing but its defaults.
-OURS = {"apache": Roles(True, True), "haproxy": Roles(True, True, True), "nginx": Roles(True, True, True)}
+OURS = {
+    "apache": Roles(True, True),
+    "haproxy": Roles(True, True, True),
+    "nginx": Roles(True, True, True),
+    "postgresql": Roles(True, dials=True),
+    "redis": Roles(True, True, True),
+}
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -56,3 +56,16 @@ def test_a_lost_host_is_asked_nothing() -> None:
     for pair in scene.model.pairs:
         plan.dial(pair)
     assert set(plan.requests()) == {"app2"}
+
+
+def test_a_session_is_begun_as_the_servers_settings_say_of_its_client() -> None:
+    scene = scene_of()
+    login = {"user": "crm", "database": "orders", "clients": {"desk": {"user": "desk"}}}
+    kinds = {name: dataclasses.replace(kind, login=login) for name, kind in scene.kinds.items()}
+    plan = LookPlan(dataclasses.replace(scene, kinds=kinds), token="t")
+    for pair in scene.model.pairs:
+        plan.dial(pair)
+    told = {
+        host: {(row["user"], row["database"]) for row in request["probes"]} for host, request in plan.requests().items()
+    }
+    assert told == {"app1": {("crm", "orders")}, "app2": {("desk", "orders")}}

@@ -1,0 +1,223 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kinds of databases and brokers on hosts, as packages bring them: moved under load, looked at, and taken back."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from . import driver
+from .conftest import NET
+from .driver import Lab
+from .names import parse_hosts
+from .rollouts import Judge, LabFleet, application
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    """A server, another one that depends on it, and a host of applications."""
+    driver.build(print)
+    with driver.lab(NET, parse_hosts("db1,db2,app1")) as found:
+        yield found
+
+
+def tell(kind: str, **figures: object) -> None:
+    """Print the figures that a kind's page gives."""
+    print("\n%s: %s" % (kind, ", ".join("%s %s" % row for row in figures.items())))
+
+
+# Redis
+
+
+def test_redis_and_its_replica_move_without_a_lost_request(lab: Lab, tmp_path: Path) -> None:
+    db1, db2 = lab.host("db1").address, lab.host("db2").address
+    for host, address in (("db1", db1), ("db2", db2)):
+        more = "requirepass geheim\nmasterauth geheim\n" + ("replicaof %s 6379\n" % db1 if host == "db2" else "")
+        lab.ssh(host, "sed -i 's/^bind .*/bind %s 127.0.0.1/' /etc/redis/redis.conf" % address)
+        lab.ssh(host, "cat >> /etc/redis/redis.conf && systemctl start redis-server", given=more)
+    fleet = LabFleet(
+        lab,
+        tmp_path / "fleet",
+        model={
+            "components": {
+                "cache": {
+                    "kind": "redis",
+                    "hosts": ["db1"],
+                    "listeners": {"keys": {"port": 6379, "secure_port": 6380, "protocol": "redis", "mode": "mutual"}},
+                },
+                "copy": {
+                    "kind": "redis",
+                    "hosts": ["db2"],
+                    "listeners": {"keys": {"port": 6379, "secure_port": 6380, "protocol": "redis"}},
+                },
+                "desk": {"kind": "pem_service", "hosts": ["app1"]},
+                "wall": {"kind": "pem_service", "hosts": ["app1"]},
+            },
+            "connections": [
+                {"client": "desk", "server": "cache.keys"},
+                {"client": "copy", "server": "cache.keys"},
+                {"client": "wall", "server": "copy.keys"},
+            ],
+        },
+        settings={
+            "cache": {},
+            "copy": {},
+            "desk": application("desk", mutual=True),
+            "wall": application("wall"),
+        },
+    )
+    fleet.work("app1", "desk", "redis", {"host": db1, "port": "6379", "ask": "INCR asked"}, REDISCLI_AUTH="geheim")
+    fleet.work("app1", "wall", "redis", {"host": db2, "port": "6379", "ask": "EXISTS asked"}, REDISCLI_AUTH="geheim")
+    fleet.worked("app1", "wall")
+    before = [fleet.held(host, "/etc/redis/redis.conf") for host in ("db1", "db2")]
+    started = [fleet.started(host, "redis-server") for host in ("db1", "db2")]
+
+    seconds = round(fleet.enforced(), 1)
+    assert [fleet.started(host, "redis-server") for host in ("db1", "db2")] == started
+
+    known, judge = Judge(fleet, "app1", "desk", tmp_path / "desk"), Judge(fleet, "app1", "wall", tmp_path / "wall")
+    assert known.refusal(db1, 6380, as_="itself") == judge.refusal(db2, 6380) == ""
+    assert "certificate required" in known.refusal(db1, 6380)
+    assert "unknown ca" in known.refusal(db1, 6380, as_="foreign")
+    for address in (db1, db2):
+        assert "refused" in fleet.refuses("app1", "redis-cli -e -h %s -p 6379 PING" % address)
+    assert "master_link_status:up" in lab.ssh("db2", info(db2, "copy"))
+    assert "master_port:6380" in lab.ssh("db2", info(db2, "copy"))
+
+    fleet.unchanged(("db1", "redis-server"), ("db2", "redis-server"))
+    load = [fleet.worked("app1", name) for name in ("desk", "wall")]
+    fleet.taken_back()
+    assert [fleet.held(host, "/etc/redis/redis.conf") for host in ("db1", "db2")] == before
+    after = [fleet.worked("app1", name) for name in ("desk", "wall")]
+    tell(
+        "redis",
+        seconds=round(seconds, 1),
+        answered=[each.answered for each in after],
+        lost=[each.lost for each in after],
+    )
+    assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
+    assert [fleet.started(host, "redis-server") for host in ("db1", "db2")] == started
+    for name in ("desk", "wall"):
+        fleet.rest("app1", name)
+
+
+def info(address: str, component: str) -> str:
+    """Return the command that asks a Redis that only speaks TLS how its replication goes."""
+    trust = "/etc/connsec/%s/current/fullchain.pem" % component
+    return "REDISCLI_AUTH=geheim redis-cli -h %s -p 6380 --tls --insecure --cacert %s INFO replication" % (
+        address,
+        trust,
+    )
+
+
+# PostgreSQL
+
+POSTGRESQL: t.Final = "/etc/postgresql/15/main"
+DATA: t.Final = "/var/lib/postgresql/15/main"
+SERVICES: t.Final = "/etc/postgresql-common/pg_service.conf"
+#: As a person sets up a primary, a standby, and the applications of both.
+PRIMARY: t.Final = """\
+set -e
+echo "listen_addresses = '*'" > {etc}/conf.d/lab.conf
+printf 'host crm crm {app1}/32 scram-sha-256\nhost replication replicator samenet scram-sha-256\n' >> {etc}/pg_hba.conf
+systemctl start postgresql
+cd /; runuser -u postgres -- psql -qc "create user crm password 'geheim'" -c "create database crm owner crm" \
+  -c "create user replicator replication password 'geheim'"
+runuser -u postgres -- psql -qd crm -c "create table asked (x int)" -c "alter table asked owner to crm"
+"""
+STANDBY: t.Final = """\
+set -e
+echo "listen_addresses = '*'" > {etc}/conf.d/lab.conf
+printf 'host crm crm {app1}/32 scram-sha-256\n' >> {etc}/pg_hba.conf
+cd /; echo '*:*:*:*:geheim' | runuser -u postgres -- sh -c 'umask 077; cat > /var/lib/postgresql/.pgpass; rm -r {data}'
+runuser -u postgres -- pg_basebackup -h {db1} -U replicator -D {data} -R -c fast
+systemctl start postgresql
+"""
+APPLICATIONS: t.Final = """\
+set -e
+printf '[crm_db]\nhost=db1.lab.test\ndbname=crm\nuser=crm\npassword=geheim\n' > {services}
+printf '\n# reads\n[crm_copy]\nhost={db2}\ndbname=crm\nuser=crm\npassword=geheim\n' >> {services}
+"""
+
+
+def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_path: Path) -> None:
+    db1, db2, app1 = (lab.host(name).address for name in ("db1", "db2", "app1"))
+    config, hba, standby = POSTGRESQL + "/postgresql.conf", POSTGRESQL + "/pg_hba.conf", DATA + "/postgresql.auto.conf"
+    names = {"etc": POSTGRESQL, "data": DATA, "services": SERVICES, "db1": db1, "db2": db2, "app1": app1}
+    for host, script in (("db1", PRIMARY), ("db2", STANDBY), ("app1", APPLICATIONS)):
+        lab.ssh(host, "bash", given=script.format(**names))
+    rule = {"key": "hostssl crm crm %s/32" % app1, "value": "scram-sha-256 clientcert=verify-ca"}
+    copying = {"key": "hostssl replication replicator samenet", "value": "scram-sha-256 clientcert=verify-ca"}
+    copier = {"user": "replicator", "replication": True}
+    fleet = LabFleet(
+        lab,
+        tmp_path / "fleet",
+        model={
+            "components": {
+                "crm_db": {
+                    "kind": "postgresql",
+                    "hosts": ["db1"],
+                    "listeners": {"sql": {"port": 5432, "protocol": "postgresql", "mode": "mutual"}},
+                },
+                "crm_copy": {
+                    "kind": "postgresql",
+                    "hosts": ["db2"],
+                    "listeners": {"sql": {"port": 5432, "protocol": "postgresql"}},
+                },
+                "crm": {"kind": "libpq", "hosts": ["app1"]},
+                "wall": {"kind": "libpq", "hosts": ["app1"]},
+            },
+            "connections": [
+                {"client": "crm", "server": "crm_db.sql", "dial": "db1.lab.test"},
+                {"client": "crm_copy", "server": "crm_db.sql"},
+                {"client": "wall", "server": "crm_copy.sql"},
+            ],
+        },
+        settings={
+            "crm_db": {"demand": [rule, copying], "user": "crm", "database": "crm", "logins": {"crm_copy": copier}},
+            "crm_copy": {"standby": standby, "user": "crm", "database": "crm"},
+            "crm": {"process": {"service": "load-crm"}},
+            "wall": {"process": {"service": "load-wall"}},
+        },
+    )
+    fleet.work("app1", "crm", "postgresql", {"service": "crm_db", "ask": "insert into asked values (1) returning 1"})
+    fleet.work("app1", "wall", "postgresql", {"service": "crm_copy", "ask": "select 1 from asked limit 1"})
+    fleet.worked("app1", "wall")
+    files = {"db1": (config, hba), "db2": (config, hba, standby), "app1": (SERVICES,)}
+    before = {host: fleet.held(host, *paths) for host, paths in files.items()}
+    units = [(host, "postgresql@15-main") for host in ("db1", "db2")]
+    started = [fleet.started(*unit) for unit in units]
+
+    seconds = round(fleet.enforced(), 1)
+
+    starttls = ("-starttls", "postgres")
+    known, judge = Judge(fleet, "app1", "crm", tmp_path / "crm"), Judge(fleet, "app1", "wall", tmp_path / "wall")
+    assert known.refusal(db1, 5432, *starttls, as_="itself") == judge.refusal(db2, 5432, *starttls) == ""
+    assert "unknown ca" in known.refusal(db1, 5432, *starttls, as_="foreign")
+    for name in ("db1", "db2"):
+        said = fleet.refuses("app1", psql(name, "sslmode=disable"))
+        assert "rejects connection" in said and "no encryption" in said, said
+    without = "sslmode=require sslcert=/none sslkey=/none sslrootcert=/none"
+    assert "requires a valid client certificate" in fleet.refuses("app1", psql("db1", without))
+    streams = "runuser -u postgres -- psql -Atqc 'select ssl from pg_stat_ssl join pg_stat_replication using (pid)'"
+    assert lab.ssh("db1", "cd /; " + streams).split() == ["t"]
+
+    fleet.unchanged(*units)
+    load = [fleet.worked("app1", name) for name in ("crm", "wall")]
+    fleet.taken_back()
+    assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
+    after = [fleet.worked("app1", name) for name in ("crm", "wall")]
+    tell("postgresql", seconds=seconds, answered=[each.answered for each in after], lost=[each.lost for each in after])
+    assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
+    assert [fleet.started(*unit) for unit in units] == started
+    for name in ("crm", "wall"):
+        fleet.rest("app1", name)
+
+
+def psql(host: str, parameters: str) -> str:
+    """Return the command that asks a PostgreSQL as its application may."""
+    return "psql -Atqc 'select 1' 'host=%s.lab.test dbname=crm user=crm password=geheim %s'" % (host, parameters)
