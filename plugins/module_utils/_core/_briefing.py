@@ -46,6 +46,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         role=kind.role,
         edits=list(edits),
         files=list(kind.files),
+        makes=dict(kind.makes),
         test=list(kind.test),
         apply="restart" if step.apply == "restart" and kind.restart else kind.apply,
         reload=dict(kind.reload),

@@ -131,7 +131,7 @@ class Option:
 
 @dataclass(frozen=True)
 class InstanceKind:
-    """A kind with the settings of one instance put in."""
+    """A kind with the settings of one instance put in; ``makes`` has the modes of files that are made where missing."""
 
     kind: str
     role: str
@@ -139,6 +139,7 @@ class InstanceKind:
     formats: tuple[str, ...] = ("pem",)
     account: str | None = None
     files: tuple[str, ...] = ()
+    makes: t.Mapping[str, str] = field(default_factory=dict)
     test: tuple[str, ...] = ()
     reload: t.Mapping[str, t.Any] = field(default_factory=dict)
     restart: t.Mapping[str, t.Any] = field(default_factory=dict)
@@ -249,6 +250,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
     _check_choice(fields["edits"], EDITS, what="edits", where=where)
     for entry in fields["formats"]:
         _check_choice(entry, FORMATS, what="formats", where=where)
+    files = dict(_file(entry, where=where) for entry in fields["files"])
     reads = {stage: _rows(fields["reads"].get(stage), stage=stage, where=where) for stage in READ_STAGES}
     _check_environment(fields["environment"], where=where)
     return InstanceKind(
@@ -257,7 +259,8 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         shape=fields["shape"],
         formats=tuple(fields["formats"]),
         account=fields["account"],
-        files=tuple(fields["files"]),
+        files=tuple(files),
+        makes={path: mode for path, mode in files.items() if mode},
         test=tuple(str(part) for part in fields["test"]),
         reload=fields["reload"],
         restart=fields["restart"],
@@ -329,6 +332,17 @@ def _checked_settings(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str
 def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where: str) -> None:
     if value not in choices:
         raise KindError("%s: %s is %r; it is one of %s" % (where, what, value, ", ".join(str(c) for c in choices)))
+
+
+def _file(entry: t.Any, *, where: str) -> tuple[str, str]:
+    """Return a file that steps may edit, and its mode if it is made where it is missing."""
+    row = entry if isinstance(entry, dict) else {"path": entry}
+    path, mode = row.get("path"), str(row.get("mode") or "")
+    if not isinstance(path, str) or set(row) - {"path", "mode"} or (mode and not re.fullmatch("0[0-7]{3}", mode)):
+        raise KindError(
+            "%s: files has %r; it has paths, or a path with the mode, as text, of a file to make" % (where, entry)
+        )
+    return path, mode
 
 
 def _rows(rows: t.Any, *, stage: str, where: str) -> tuple[t.Mapping[str, t.Any], ...]:

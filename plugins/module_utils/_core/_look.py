@@ -163,7 +163,7 @@ class LookPlan:
             "process": dict(kind.process),
             "environment": environment_place(kind.environment),
             "variables": variables(scene, instance),
-            "reads": [_option(option) for option in self._options(instance, pairs)],
+            "reads": [_option(option, kind.makes) for option in self._options(instance, pairs)],
             "sessions": dict(kind.sessions) or None,
             "keys": scene.model.keeps_key(instance),
             "sockets": any(scene.witness(pair) == instance for pair in pairs),
@@ -288,8 +288,9 @@ def environment_place(environment: t.Mapping[str, t.Any]) -> dict[str, t.Any] | 
     return place or None
 
 
-def _option(option: Option) -> Request:
+def _option(option: Option, made: t.Container[str]) -> Request:
     return {
+        **({"made": True} if option.file in made else {}),
         "id": option_id(option),
         "file": option.file,
         "format": option.format,

@@ -36,6 +36,7 @@ class StepSpec:
         role: the kind's role.
         edits: options to set, by file: ``path``, ``format`` and ``options``.
         files: the files that the kind may edit.
+        makes: the modes of those that are made where they are missing.
         test: the configuration test, as arguments.
         apply: ``reload`` or ``restart``.
         reload, restart: how that is done.
@@ -65,6 +66,7 @@ class StepSpec:
     role: str = ""
     edits: t.Sequence[Json] = ()
     files: t.Sequence[str] = ()
+    makes: t.Mapping[str, str] = field(default_factory=dict)
     test: t.Sequence[str] = ()
     apply: str = "reload"
     reload: Json = field(default_factory=dict)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._core._change import Change
@@ -13,7 +14,7 @@ from .._core._masked import MASK, is_secret
 from .._core._option_formats import read
 from .._core._options import Setting, edit
 from ._files import write_durable
-from ._reading import FilesError, read_regular
+from ._reading import FilesError, Found, Owner, read_regular
 
 
 class OptionFile:
@@ -26,21 +27,30 @@ class OptionFile:
     """
 
     def __init__(
-        self, path: str, form: str, rows: t.Sequence[t.Mapping[str, t.Any]], *, separator: str | None = None
+        self,
+        path: str,
+        form: str,
+        rows: t.Sequence[t.Mapping[str, t.Any]],
+        *,
+        separator: str | None = None,
+        mode: str | None = None,
     ) -> None:
         """Read the file and plan.
 
         Args:
-            path: the file, which must be there.
+            path: the file.
             form: one of ``FORMATS``.
             rows: ``section``, ``key``, ``value`` or ``state: absent``, and perhaps ``separator`` and ``like``, of each
                 option.
             separator: what stands between name and value of new options; that of its neighbours if None.
+            mode: with which it is made where it is missing; None if it must be there.
 
         Raises:
             TlsError: an option is given twice or not wholly, or the file cannot be read or hold it.
         """
         found = read_regular(path)
+        if found is None and mode is not None:
+            found = Found(b"", int(mode, 8), Owner(os.geteuid(), os.getegid()))
         if found is None:
             raise FilesError("%s does not exist; options are set in a file that is there" % path)
         self.path, self._found = path, found

@@ -33,6 +33,10 @@ class RequestRefused(TlsError):
     """A request asks for something that cannot be looked at."""
 
 
+class Missing(RequestRefused):
+    """A file is not there."""
+
+
 class Sight:
     """An instance that is looked at, with what could not be seen of it."""
 
@@ -188,7 +192,7 @@ class Sight:
             if path not in texts:
                 texts[path] = _text_of(path)
             try:
-                found[str(row["id"])] = _setting(texts[path], row)
+                found[str(row["id"])] = _setting(_or_nothing(texts[path], row), row)
             except TlsError as error:
                 self.unreadable[str(row["id"])] = str(error)
         return found
@@ -228,7 +232,12 @@ def _text_of(path: str) -> str | TlsError:
         text = read_text(path)
     except TlsError as error:
         return error
-    return RequestRefused("%s does not exist" % path) if text is None else text
+    return Missing("%s does not exist" % path) if text is None else text
+
+
+def _or_nothing(text: str | TlsError, row: Asked) -> str | TlsError:
+    """Return the text; that of a file which a step makes is empty before."""
+    return "" if row.get("made") and isinstance(text, Missing) else text
 
 
 def _setting(text: str | TlsError, row: Asked) -> str | None:

@@ -96,7 +96,11 @@ class Step:
         strange = sorted({str(row["path"]) for row in rows} - set(self._files))
         if strange:
             raise StepRefused("%s is to edit %s, which its kind does not declare" % (self._spec.id, strange[0]))
-        return (OptionFile(str(row["path"]), str(row["format"]), row["options"]) for row in rows)
+        makes = self._spec.makes
+        return (
+            OptionFile(str(row["path"]), str(row["format"]), row["options"], mode=makes.get(str(row["path"])))
+            for row in rows
+        )
 
     # Begin
 

@@ -69,6 +69,14 @@ def test_a_mistake_in_settings_is_one_sentence_that_names_its_place(given, sente
     assert "tls_settings.a on host h" in str(caught.value)
 
 
+def test_a_file_to_make_has_its_mode():
+    kind = thing({**DECLARED, "files": ["{config}", {"path": "/etc/b.ini", "mode": "0640"}]}, config="/a")
+    assert (kind.files, kind.makes) == (("/a", "/etc/b.ini"), {"/etc/b.ini": "0640"})
+    for entry in ({"path": "/b", "mode": "rw"}, {"mode": "0640"}, {"path": "/b", "owner": "x"}):
+        with pytest.raises(KindError, match=r"files has .*; it has paths, or a path with the mode"):
+            thing({**DECLARED, "files": [entry]}, config="/a")
+
+
 DECLARATIONS = [
     ({**DECLARED, "shap": 1}, "tls_kind has no field 'shap'"),
     ({**DECLARED, "test": ["{tset}"]}, "{tset} is neither a setting of this kind nor a word of a step"),

@@ -704,6 +704,48 @@ def test_the_folders_of_other_steps_stay(still: Bench) -> None:
     assert sorted(os.listdir(still.base / "steps")) == ["connect-other"]
 
 
+# Files that a step makes
+
+MADE = [{"section": "tls", "key": "port", "value": "1"}]
+
+
+def test_a_file_that_is_missing_is_made_with_its_mode_and_goes_with_the_step(still: Bench) -> None:
+    made = still.folder / "tls.ini"
+    words = {"files": [str(made)], "makes": {str(made): "0640"}}
+    step = still.step(**words, edits=[{"path": str(made), "format": "ini", "options": MADE}])
+    assert reasons(step)[0] == "is not set, planned '1'"
+    step.carry_out("whole")
+    assert made.read_text() == "[tls]\nport = 1\n"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o640
+    still.step(**words).carry_out("reverse")
+    assert not made.exists()
+
+
+def test_a_file_that_is_missing_is_not_made_for_what_is_to_be_absent(still: Bench) -> None:
+    made = still.folder / "tls.ini"
+    row = {"section": "tls", "key": "port", "state": "absent"}
+    edits = [{"path": str(made), "format": "ini", "options": [row]}]
+    still.step(files=[str(made)], makes={str(made): "0640"}, edits=edits).carry_out("whole")
+    assert not made.exists()
+
+
+def test_a_file_that_is_missing_and_not_ours_to_make_is_refused(still: Bench) -> None:
+    made = str(still.folder / "tls.ini")
+    with pytest.raises(FilesError, match="does not exist; options are set in a file that is there"):
+        still.step(files=[made], edits=[{"path": made, "format": "ini", "options": MADE}]).plan("whole")
+
+
+def test_a_file_that_a_killed_step_has_made_goes_with_its_reverse(still: Bench, monkeypatch) -> None:
+    made = still.folder / "tls.ini"
+    words = {"files": [str(made)], "makes": {str(made): "0644"}}
+    step = still.step(**words, edits=[{"path": str(made), "format": "ini", "options": MADE}])
+    monkeypatch.setattr(step, "finish", lambda: None)
+    step.carry_out("whole")
+    assert made.exists()
+    still.step(**words).carry_out("reverse")
+    assert not made.exists()
+
+
 # Workers that a reload replaces
 
 LISTENS = """

@@ -67,11 +67,12 @@ def test_settings_are_read_back_by_id(tmp_path) -> None:
                 {"id": "set", "key": "tls", **row},
                 {"id": "not set", "key": "trust", **row},
                 {"id": "no file", "key": "tls", **row, "file": str(tmp_path / "none.ini")},
+                {"id": "to be made", "key": "tls", **row, "file": str(tmp_path / "none.ini"), "made": True},
                 {"id": "a folder", "key": "tls", **row, "file": str(tmp_path)},
             ]
         }
     )
-    assert seen["reads"] == {"set": "yes", "not set": None}
+    assert seen["reads"] == {"set": "yes", "not set": None, "to be made": None}
     assert seen["unreadable"] == {
         "no file": "%s does not exist" % (tmp_path / "none.ini"),
         "a folder": "%s is not a file" % tmp_path,
