@@ -106,17 +106,22 @@ class Look:
             sock.close()
             raise
         entry, secure = shake_hands(context, sock, deadline, name=self.probe.name)
-        if secure is not None and entry.error is None and entry.requested and self.probe.answers == "http":
+        if secure is not None and entry.error is None and entry.requested and self.probe.answers:
             self._hear(entry, secure, deadline)
         if secure is not None:
             hang_up(part(secure) if entry.error is None else secure, patience=_PATIENCE)
         return entry
 
     def _hear(self, entry: Entry, secure: ssl.SSLSocket, deadline: Deadline) -> None:
-        """Take a refusal in HTTP for what it is: the handshake's, said later."""
-        from ._http_refusal import refusal
+        """Take a refusal in HTTP or SMTP for what it is: the handshake's, said later."""
+        if self.probe.answers == "smtp":
+            from ._smtp_refusal import refusal as refusal_in_smtp
 
-        says = refusal(secure, deadline, name=self.probe.name)
+            says = refusal_in_smtp(secure, deadline)
+        else:
+            from ._http_refusal import refusal
+
+            says = refusal(secure, deadline, name=self.probe.name)
         if says is not None:
             entry.error, entry.alert = ssl.SSLError(says), "bad_certificate"
 
