@@ -34,7 +34,7 @@ options:
   format:
     description: How the file is written.
     type: str
-    choices: [ini, conf, properties, apache, haproxy, hba, nginx]
+    choices: [ini, conf, postfix, properties, apache, haproxy, hba, nginx, xml]
     default: ini
   options:
     description: The options as they are wanted.
@@ -45,14 +45,16 @@ options:
       section:
         description:
           - Section of the option, in format V(ini).
-          - In formats V(apache), V(haproxy) and V(nginx) a path of blocks such as V(http > server[listen *:8443]), with
-            directives in brackets of which a block has to have one. It may fit several blocks.
+          - In formats V(apache), V(haproxy), V(nginx) and V(xml) a path of blocks such as
+            V(http > server[listen *:8443]), with directives in brackets of which a block has to have one. It may fit
+            several blocks.
         type: str
         default: ""
       key:
         description:
           - Name of the option.
-          - In formats of directives its leading words, of which V(*) is any, and V(*:8443) this port at any address.
+          - In formats of directives its leading words, of which V(*) is any, and V(*:8443) this port at any address; in
+            format V(xml) an attribute. V(.) is the block itself, with an empty value.
         type: str
         required: true
       value:
@@ -79,8 +81,8 @@ options:
 notes:
   - Where an option stands twice, the last one is changed, for it is the one that most readers take. With
     O(options[].state=absent) all of them go.
-  - In formats V(apache), V(haproxy), V(hba) and V(nginx), where an option is a directive in a block, all that begin
-    with the words of O(options[].key) are set, and includes are not followed.
+  - In formats V(apache), V(haproxy), V(hba), V(nginx) and V(xml), where an option is a directive in a block, all that
+    begin with the words of O(options[].key) are set, and includes are not followed.
   - Format V(ini) is read as Python's C(configparser) reads it, with names as they are written.
 """
 
@@ -107,7 +109,7 @@ from ..module_utils._core._errors import TlsError
 from ..module_utils._host._option_file import OptionFile
 from ..module_utils._module import finish, hide_secrets
 
-FORMATS = ["ini", "conf", "properties", "apache", "haproxy", "hba", "nginx"]
+FORMATS = ["ini", "conf", "postfix", "properties", "apache", "haproxy", "hba", "nginx", "xml"]
 OPTION = {
     "section": {"type": "str", "default": ""},
     "key": {"type": "str", "required": True, "no_log": False},

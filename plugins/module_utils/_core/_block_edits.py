@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._blocks import Block, Directive, Syntax, matching, path_of, select, syntax_of
+from ._blocks import ITSELF, Block, Directive, Syntax, matching, path_of, select, syntax_of
 from ._option_formats import OptionRefused
 
 
@@ -37,12 +37,18 @@ def edit_block(text: str, format: str, section: str, key: str, value: str | None
     """
     syntax = syntax_of(format)
     blocks = select(syntax.parse(text), section, syntax)
-    if not blocks and value is not None:
+    if not blocks and value is not None and syntax.attributes and like is None:
+        text = _with_elements(text, section, syntax)
+        blocks = select(syntax.parse(text), section, syntax)
+    elif not blocks and value is not None:
         if like is None:
             raise OptionRefused("%s: there is no block %r; make it, or name the one that is meant" % (key, section))
         text = _with_copies(text, section, like, syntax)
         blocks = select(syntax.parse(text), section, syntax)
-    return _spliced(text, [splice for block in blocks for splice in _edits(text, block, key, value, syntax)])
+    splices = [splice for block in blocks for splice in _edits(text, block, key, value, syntax)]
+    if key == ITSELF:  # of a block within a block that goes nothing is left
+        splices = [each for each in splices if not any(o.start <= each.start < o.stop for o in splices if o != each)]
+    return _spliced(text, splices)
 
 
 def _spliced(text: str, splices: t.Iterable[_Splice]) -> str:
@@ -53,7 +59,11 @@ def _spliced(text: str, splices: t.Iterable[_Splice]) -> str:
 
 def _edits(text: str, block: Block, key: str, value: str | None, syntax: Syntax) -> t.Iterator[_Splice]:
     found = matching(block, key, syntax)
-    if value is None:
+    if key == ITSELF:
+        yield from [_cut(text, block.words[0].start, block.stop)] if value is None and block.words else []
+    elif syntax.attributes:
+        yield from _attribute_edits(text, block, key, value, syntax)
+    elif value is None:
         yield from (_without(text, each) for each in found)
     elif not found:
         yield _added(text, block, " ".join([*key.split(), value]).strip(), syntax)
@@ -71,13 +81,29 @@ def _leading(directive: Directive, key: str, syntax: Syntax) -> tuple[str, ...]:
 
 def _without(text: str, directive: Directive) -> _Splice:
     """Take a directive out, with its line where nothing else is on it."""
-    start, stop = directive.words[0].start, directive.stop
+    return _cut(text, directive.words[0].start, directive.stop)
+
+
+def _cut(text: str, start: int, stop: int) -> _Splice:
+    start -= text[start - 1 : start] == "<"
     line, end = _line(text, start, stop)
     if not text[line:start].strip() and _is_rest(text[stop:end]):
         return _Splice(line, end, "")
     while text[stop : stop + 1] in (" ", "\t"):
         stop += 1
     return _Splice(start, stop, "")
+
+
+def _attribute_edits(text: str, block: Block, key: str, value: str | None, syntax: Syntax) -> t.Iterator[_Splice]:
+    """Set an attribute, or take it out with the blanks before it; an element has each but once."""
+    found = next(iter(matching(block, key, syntax)), None)
+    if found is not None and value is not None:
+        yield _Splice(found.words[1].start, found.words[1].end, syntax.written(value))
+    elif found is not None:
+        yield _Splice(len(text[: found.words[0].start].rstrip()), found.stop, "")
+    elif value is not None:
+        at = block.directives[-1].stop if block.directives else block.words[0].end
+        yield _Splice(at, at, " %s=%s" % (key, syntax.written(value)))
 
 
 def _changed(text: str, directive: Directive, key: str, value: str) -> _Splice:
@@ -131,6 +157,37 @@ def _is_rest(text: str) -> bool:
 
 def _end(text: str) -> str:
     return "\r\n" if "\r\n" in text[: text.find("\n") + 1] else "\n"
+
+
+def _with_elements(text: str, section: str, syntax: Syntax) -> str:
+    """Return the text with the elements of a section that are missing, each at the end of the one above it."""
+    steps = path_of(section)
+    for depth in range(1, len(steps) + 1):
+        if select(syntax.parse(text), section, syntax, depth=depth):
+            continue
+        above = select(syntax.parse(text), section, syntax, depth=depth - 1)
+        name, alternatives = steps[depth - 1]
+        told = [each.split() for each in alternatives[:1]]
+        if depth == 1 or "*" in name or any(len(each) != 2 or "*" in each[1] for each in told):
+            raise OptionRefused("element %r cannot be made: there is no place for it, or no name" % section)
+        new = "<%s/>" % " ".join([name, *("%s=%s" % (key, syntax.written(value)) for key, value in told)])
+        text = _spliced(text, [_within(text, block, new) for block in above])
+    return text
+
+
+def _within(text: str, block: Block, new: str) -> _Splice:
+    """Put an element at the end of another one, on a line of its own where that has lines of its own."""
+    line = _line(text, block.words[0].start, block.stop)[0]
+    lead = text[line : block.words[0].start - 1]
+    deeper, end = lead + ("\t" if "\n\t" in text else "  "), _end(text)
+    if block.inner == block.stop:
+        tag = text.rfind("/", 0, block.stop)
+        return _Splice(tag, block.stop, ">%s%s%s%s%s</%s>" % (end, deeper, new, end, lead, block.words[0].raw))
+    closing = text.rfind("</", 0, block.stop)
+    last = text.rfind("\n", 0, closing) + 1
+    if text[last:closing].strip() or last <= block.inner - 1:
+        return _Splice(closing, closing, new)
+    return _Splice(last, last, deeper + new + end)
 
 
 def _with_copies(text: str, section: str, like: str, syntax: Syntax) -> str:

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 
 from ._option_formats import BOM, OptionRefused
 
+#: The key that is the block itself.
+ITSELF: t.Final = "."
+
 
 class Word(t.NamedTuple):
     """A word as it stands in a text, quotes and all."""
@@ -61,12 +64,17 @@ class Syntax(t.NamedTuple):
         mark: ends a directive.
         folds: whether names are the same in any case.
         leads: whether a new directive goes before the others, since the first one that fits counts.
+        attributes: whether directives are attributes in the header of their block.
+        shown, written: turn a value as it stands in the text into what it means, and back.
     """
 
     parse: t.Callable[[str], Block]
     mark: str = ""
     folds: bool = False
     leads: bool = False
+    attributes: bool = False
+    shown: t.Callable[[str], str] = str
+    written: t.Callable[[str], str] = str
 
 
 def syntax_of(format: str) -> Syntax:
@@ -79,6 +87,10 @@ def syntax_of(format: str) -> Syntax:
         from ._blocks_haproxy import SYNTAX as HAPROXY
 
         return HAPROXY
+    if format == "xml":
+        from ._blocks_xml import SYNTAX as XML
+
+        return XML
     if format == "hba":
         from ._blocks_hba import SYNTAX as HBA
 
@@ -91,7 +103,8 @@ def syntax_of(format: str) -> Syntax:
 def read_block(text: str, format: str, section: str, key: str) -> str | None:
     """Return an option's value: empty for a directive of nothing but its key, None where it is absent.
 
-    Where it does not stand alike in all blocks of its section, the values come on a line each, which none can be.
+    The key ``.`` is the block itself, with an empty value. Where an option does not stand alike in all blocks of its
+    section, the values come on a line each, which none can be.
 
     Raises:
         OptionRefused: the text or the section cannot be read.
@@ -99,7 +112,8 @@ def read_block(text: str, format: str, section: str, key: str) -> str | None:
     syntax = syntax_of(format)
     values: list[str | None] = []
     for block in select(syntax.parse(text[len(BOM) :] if text.startswith(BOM) else text), section, syntax):
-        values += [value_of(each, key) for each in matching(block, key, syntax)] or [None]
+        found_here = [syntax.shown(value_of(each, key)) for each in matching(block, key, syntax)]
+        values += [""] if key == ITSELF else found_here or [None]
     found = list(dict.fromkeys(values))
     return found[0] if len(found) == 1 else "\n".join(value or "" for value in found) if found else None
 
@@ -119,16 +133,17 @@ def matching(block: Block, key: str, syntax: Syntax) -> list[Directive]:
     ]
 
 
-def select(file: Block, section: str, syntax: Syntax) -> list[Block]:
-    """Return the blocks that a section fits, in the order of the text; the file itself for none.
+def select(file: Block, section: str, syntax: Syntax, *, depth: int | None = None) -> list[Block]:
+    """Return the blocks that a section fits, or those of so much of its path, in the order of the text.
+
+    No section is the file itself.
 
     Raises:
         OptionRefused: it is not written as a section is.
     """
-    steps = path_of(section)
     found = [file]
-    for depth, (name, alternatives) in enumerate(steps):
-        below = [block for outer in found for block in (_all(outer) if depth == 0 else outer.blocks)]
+    for at, (name, alternatives) in enumerate(path_of(section)[:depth]):
+        below = [block for outer in found for block in (outer.blocks if at else _all(outer))]
         found = [block for block in below if _is(block, name, alternatives, syntax)]
     return found
 

@@ -19,6 +19,7 @@ from ._environment import LIBRARIES, TARGETS
 from ._errors import TlsError
 from ._masked import MASK, is_secret
 from ._model import ModelError, parse_limits
+from ._option_formats import FORMATS as OPTION_FORMATS
 from ._profile import PROFILES
 
 Shape = t.Literal["second_listener", "same_port", "flip"]
@@ -29,7 +30,6 @@ READ_STAGES: t.Final = ("permit", "connect", "verify", "demand", "enforce")
 FORMATS: t.Final = ("pem", "combined", "pkcs12", "java", "crl")
 #: Who edits in a step: the entry point of the kind's role, or the framework, which sets the options that ``reads`` has.
 EDITS: t.Final = ("tasks", "options")
-OPTION_FORMATS: t.Final = ("ini", "conf", "properties", "apache", "haproxy", "hba", "nginx")
 #: Fields of an option; ``mode`` has it asked for at listeners of that mode alone.
 OPTION_FIELDS: t.Final = ("file", "format", "section", "key", "value", "state", "separator", "like", "mode")
 

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Options in text files, read as those who read them see them; private to this collection.
 
-Three formats of lines: ``ini`` (sections, ``key = value``), ``conf`` (flat, a separator between key and value),
-``properties`` (Java's, with its escapes). Where an option stands twice, the last one counts, as for most readers.
-Formats of blocks and directives, such as ``nginx``, are read by ``_blocks``.
+Four formats of lines: ``ini`` (sections, ``key = value``), ``conf`` (flat, a separator between key and value),
+``postfix`` (its main.cf), ``properties`` (Java's, with its escapes). Where an option stands twice, the last one counts,
+as for most readers. Formats of blocks and directives, such as ``nginx``, are read by ``_blocks``.
 
 Every look at a host loads this, so it is small, and patterns stay text: `re` compiles one at its first use, and a look
 mostly meets one format.
@@ -18,8 +18,8 @@ import typing as t
 
 from ._errors import TlsError
 
-LINE_FORMATS: t.Final = ("conf", "ini", "properties")
-BLOCK_FORMATS: t.Final = ("apache", "haproxy", "hba", "nginx")
+LINE_FORMATS: t.Final = ("conf", "ini", "postfix", "properties")
+BLOCK_FORMATS: t.Final = ("apache", "haproxy", "hba", "nginx", "xml")
 FORMATS: t.Final = (*LINE_FORMATS, *BLOCK_FORMATS)
 BOM: t.Final = "\ufeff"
 
@@ -156,6 +156,27 @@ def _parse_conf(lines: t.Sequence[str]) -> File:
     return File(lines, entries)
 
 
+# postfix
+
+_POSTFIX: t.Final = r"(?P<name>[^\s=#]+)(?P<separator>\s*=[^\S\n]*)(?P<value>.*?)(?P<trail>\s*)$"
+
+
+def _parse_postfix(lines: t.Sequence[str]) -> File:
+    """Find options as postconf(5) has it: a line that begins with a blank goes on with the value, past comments."""
+    entries: list[Entry] = []
+    for at, line in enumerate(lines):
+        content = _content(line)
+        found = re.match(_POSTFIX, content)
+        if found:
+            name, value = found.group("name"), found.group("value")
+            entries.append(Entry("", name, value, at, "", name, found.group("separator"), found.group("trail")))
+        elif content[:1].isspace() and content.strip() and content.lstrip()[0] != "#" and entries:
+            last = entries[-1]
+            value = " ".join([*last.value.split("\n"), content.strip()]).strip()
+            entries[-1] = last._replace(value=value, more=(*last.more, at))
+    return File(lines, entries)
+
+
 # properties
 
 _PROPERTY: t.Final = (
@@ -207,6 +228,7 @@ _PAIR: t.Final = "[\ud800-\udbff][\udc00-\udfff]"
 _PARSERS: t.Final[t.Mapping[str, t.Callable[[t.Sequence[str]], File]]] = {
     "conf": _parse_conf,
     "ini": _parse_ini,
+    "postfix": _parse_postfix,
     "properties": _parse_properties,
 }
 

@@ -143,7 +143,7 @@ def _escaped(text: str) -> str:
     return "".join(units)
 
 
-_SEPARATORS: t.Final = {"conf": " = ", "ini": " = ", "properties": "="}
+_SEPARATORS: t.Final = {"conf": " = ", "ini": " = ", "postfix": " = ", "properties": "="}
 
 
 def _written(value: str, format: str) -> str:
@@ -161,6 +161,7 @@ _CONTROL: t.Final = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]"
 _BAD_NAME: t.Final = {
     "conf": r"[\s=#]|^[;!\"']",
     "ini": r"[=:]|^[\[#;]",
+    "postfix": r"[\s=#]",
     "properties": r"[\n\r]",
 }
 
@@ -200,12 +201,13 @@ def refuse_unwritable(setting: Setting, format: str) -> None:
 
 def _refuse_unwritable_directive(setting: Setting, format: str, *, where: str) -> None:
     """Refuse what no directive can be: of its value its parser tells more."""
-    if not setting.key or setting.key != " ".join(setting.key.split()) or re.search(r"[;{}#\"'\\<>]", setting.key):
+    bad = r"[\s;{}#\"'\\<>=/&]" if format == "xml" else r"[;{}#\"'\\<>]"
+    if not setting.key or setting.key != " ".join(setting.key.split()) or re.search(bad, setting.key):
         raise OptionRefused("%r cannot be the name of an option in a file of format %s" % (setting.key, format))
     if setting.separator is not None:
         raise OptionRefused("%s: format %s has no separators; leave separator out" % (where, format))
     if any(re.search(_CONTROL, text or "") for text in (setting.section, setting.key, setting.value)):
         raise OptionRefused("%s holds a line end or another control character" % where)
     value = setting.value or ""
-    if value != " ".join(value.split()) or value.endswith("\\"):
+    if format != "xml" and (value != " ".join(value.split()) or value.endswith("\\")):
         raise OptionRefused("%s: the value has blanks that readers drop, or ends in a backslash" % where)

@@ -5,12 +5,7 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
-import yaml
-from ansible_collections.connsec.tls.plugins.module_utils._core._duties import Roles, check_duties
 from ansible_collections.connsec.tls.plugins.module_utils._core._kind import KindError, expand, parse_kind, settle
 
 DECLARED = {
@@ -113,22 +108,3 @@ def test_a_stage_has_options_of_the_kind_and_of_its_users():
 def test_a_limit_that_nobody_knows_is_refused_where_the_kind_declares_it():
     with pytest.raises(KindError, match=r"on host h: .*'protocol'; did you mean 'protocols'"):
         thing({**DECLARED, "limits": {"protocol": ["TLSv1.2"]}}, config="/a")
-
-
-# Kinds of ours
-
-ROLES = Path(__file__).resolve().parents[3] / "roles"
-#: What components of a kind may do, with nothing but its defaults.
-OURS = {"apache": Roles(True, True), "haproxy": Roles(True, True, True), "nginx": Roles(True, True, True)}
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_kind_of_a_server_needs_no_setting_and_writes_in_its_own_files_alone(name):
-    source = ROLES / ("kind_%s" % name) / "vars" / "main.yml"
-    declared = yaml.safe_load(source.read_text())["tls_kind"]
-    kind = parse_kind(name, role=source.parent.parent.name, source=str(source), declared=declared)
-    made = settle(kind, {}, instance="a@h", where="tls_settings.a")
-    assert not kind.needs_settings
-    check_duties(made, OURS[name], instance="a@h", where="tls_settings.a")
-    assert {row["file"] for rows in made.reads.values() for row in rows} <= set(made.files)
-    assert not re.search(r"{\w+}", str([made.test, made.process, made.reload, made.restart, made.account, made.files]))

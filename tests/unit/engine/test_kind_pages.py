@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.connsec.tls.plugins.module_utils._core._duties import Roles, check_duties
 from ansible_collections.connsec.tls.plugins.module_utils._core._kind import Kind, parse_kind, settle
 from ansible_collections.connsec.tls.plugins.module_utils._core._model import Document, Model, parse_model
 from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import read
@@ -99,3 +100,17 @@ def test_the_backend_that_the_page_of_haproxy_shows_is_moved() -> None:
     assert read(text, "haproxy", "frontend web", "bind *:80") is None
     assert "verify required" in (read(text, "haproxy", "frontend partners", "bind *:8443") or "")
     assert (read(text, "haproxy", "backend app", "server app2") or "").startswith("app2:8443 check weight 10 ")
+
+
+#: What components of a kind may do, with nothing but its defaults.
+OURS = {"apache": Roles(True, True), "haproxy": Roles(True, True, True), "nginx": Roles(True, True, True)}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_kind_of_a_server_needs_no_setting_and_writes_in_its_own_files_alone(name):
+    kind = kind_of(name)
+    made = settle(kind, {}, instance="a@h", where="tls_settings.a")
+    assert not kind.needs_settings
+    check_duties(made, OURS[name], instance="a@h", where="tls_settings.a")
+    assert {row["file"] for rows in made.reads.values() for row in rows} <= set(made.files)
+    assert not re.search(r"{\w+}", str([made.test, made.process, made.reload, made.restart, made.account, made.files]))

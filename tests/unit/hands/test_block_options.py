@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import typing as t
+from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._merge import undo
 from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import (
-    BLOCK_FORMATS,
     OptionRefused,
     read,
 )
@@ -32,6 +32,21 @@ server {
 
 server { listen 10.0.0.1:81; server_name "admin.example"; }
 """
+
+XML = """\
+<?xml version="1.0"?>
+<!-- <Connector port="1"/> -->
+<!DOCTYPE Server [ <!ENTITY x "y"> ]>
+<Server port="-1">
+  <Service name='Catalina'>
+    <Connector port="8080" protocol="HTTP/1.1"
+               redirectPort="8443" />
+    <![CDATA[ <Connector port="2"/> ]]>
+  </Service>
+</Server>
+"""
+
+CONNECTOR = XML[XML.index("    <Conn") : XML.index("    <![")]
 
 READ = [
     # format, text, section, key, value
@@ -89,6 +104,15 @@ READ = [
         "1",
     ),
     ("apache", '<FilesMatch "\\.(?:cgi|php)$">\nA 1\n</FilesMatch>', "FilesMatch *", "A", "1"),
+    ("xml", XML, "Server", "port", "-1"),
+    ("xml", XML, "Server > Service[name Catalina] > Connector[port 8080|port 8443]", "redirectPort", "8443"),
+    ("xml", XML, "Connector", "port", "8080"),
+    ("xml", XML, "Connector", "redirect", None),
+    ("xml", XML, "Connector[port 1]", ".", None),
+    ("xml", XML, "Connector[port 8080]", ".", ""),
+    ("xml", "<a b='&lt;&#65;&#x42;&amp;amp;&unknown;'/>", "a", "b", "<AB&amp;&unknown;"),
+    ("nginx", SITE, "server[listen *:80]", ".", ""),
+    ("nginx", SITE, "server[listen *:82]", ".", None),
     ("hba", "# TYPE\nhost all all 0.0.0.0/0 md5\n", "", "host all all 0.0.0.0/0", "md5"),
     ("hba", 'local "my db" all  peer # remark\n', "", "local * all", "peer"),
     ("hba", 'host all all samehost ldap ldapserver="a b" x\n', "", "host all all samehost", 'ldap ldapserver="a b" x'),
@@ -203,6 +227,26 @@ EDITED = [
         [put("VirtualHost *:443", "B", None, "VirtualHost *:80")],
         "<VirtualHost *:80>\n</VirtualHost>\n",
     ),
+    ("xml", '<a b="1" c="2"/>', [put("a", "b", "x & <y>")], '<a b="x &amp; &lt;y&gt;" c="2"/>'),
+    ("xml", "<a\n  b='1'\n  c='2' />", [put("a", "b", None)], "<a\n  c='2' />"),
+    ("xml", "<a><b/></a>", [put("a", "c", "1")], '<a c="1"><b/></a>'),
+    ("xml", "<a>\n</a>\n", [put("a > b[c 1] > d", "e", "2")], '<a>\n  <b c="1">\n    <d e="2"/>\n  </b>\n</a>\n'),
+    ("xml", "<a>text</a>", [put("a > b", ".", "")], "<a>text<b/></a>"),
+    (
+        "xml",
+        XML,
+        [put("Connector[port 8080]", ".", None)],
+        XML.replace(CONNECTOR, ""),
+    ),
+    ("xml", "<a><b><b/></b></a>", [put("b", ".", None)], "<a></a>"),
+    ("nginx", "a 1;\ns {\n  t 1;\n}\nb 2;\n", [put("s", ".", None)], "a 1;\nb 2;\n"),
+    (
+        "haproxy",
+        "defaults\n a 1\n\nbackend b\n c 1\nbackend d\n",
+        [put("backend b", ".", None)],
+        "defaults\n a 1\n\nbackend d\n",
+    ),
+    ("apache", "A 1\n<V *:80>\nB 2\n</V>\n", [put("V *:80", ".", None)], "A 1\n"),
     (
         "hba",
         "# first match\nlocal all all peer\nhost all all 0.0.0.0/0 md5\n",
@@ -250,6 +294,18 @@ REFUSED = [
     ("ini", "", put("t", "a", "1", "s"), r"\[t\] a: format ini has no blocks that could be copied; leave like out"),
     ("haproxy", "defaults\n", put("defaults", "a", "b # c"), "a cannot be set to 'b # c' in a file of format haproxy"),
     ("haproxy", "defaults\n a 'b\n", put("defaults", "a", "c"), "line 2 cannot be read: a quote is not closed"),
+    (
+        "xml",
+        "<a b=1/>",
+        put("a", "b", "2"),
+        "line 1 cannot be read: a tag is not closed, or",
+    ),
+    ("xml", "<a>\n</b>", put("a", "b", "2"), "line 2 cannot be read: </b> closes nothing"),
+    ("xml", "<a>", put("a", "b", "2"), "line 1 cannot be read: <a> is not closed"),
+    ("xml", "<a/>", put("b", "c", "2"), "element 'b' cannot be made: there is no place for it, or no name"),
+    ("xml", "<a/>", put("a > *", "c", "2"), "element 'a > [*]' cannot be made"),
+    ("xml", "<a/>", put("a", "b c", "2"), "'b c' cannot be the name of an option in a file of format xml"),
+    ("nginx", "", put("", ".", "1"), "cannot be set to '1'"),
     ("apache", "<A>\n", put("", "a", "c"), "line 2 cannot be read: <a> is not closed"),
     ("apache", "<A>\n</B>\n", put("", "a", "c"), "line 2 cannot be read: </b> closes nothing"),
     ("apache", "<A\n", put("", "a", "c"), "line 1 cannot be read: a tag is not closed"),
@@ -305,7 +361,7 @@ KEYS = ["listen *:80", "listen *:443", "a", "a x", "bind *:443", "new"]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(BLOCK_FORMATS), TREES, st.data())
+@given(st.sampled_from(sorted(SECTIONS)), TREES, st.data())
 def test_an_edit_is_refused_or_reads_back_and_leaves_all_else(form: str, tree: t.Any, data: st.DataObject) -> None:
     text = written(form, tree)
     section, key = data.draw(st.sampled_from(SECTIONS[form])), data.draw(st.sampled_from(KEYS))
@@ -321,3 +377,38 @@ def test_an_edit_is_refused_or_reads_back_and_leaves_all_else(form: str, tree: t
     left = edited.split("\n")
     for line in kept:
         left.remove(line)  # every other line is there as it was
+
+
+ATTRIBUTES = st.dictionaries(st.sampled_from(["a", "b", "port"]), st.sampled_from(["1", "x &amp; y", ""]), max_size=3)
+ELEMENTS = st.recursive(
+    st.tuples(st.sampled_from(["s", "v"]), ATTRIBUTES, st.just(())),
+    lambda inner: st.tuples(st.sampled_from(["s", "v"]), ATTRIBUTES, st.lists(inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+def element(tree: t.Any, lead: str = "") -> str:
+    """Return an XML text that holds this element."""
+    name, attributes, inner = tree
+    tag = name + "".join(" %s='%s'" % row for row in attributes.items())
+    below = "".join("%s  %s\n" % (lead, element(each, lead + "  ")) for each in inner)
+    return "<%s>\n%s%s</%s>" % (tag, below, lead, name) if inner else "<%s/>" % tag
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    ELEMENTS,
+    st.sampled_from(["s", "s > v", "v[port 1|port 2]", "r > new[port 1] > s"]),
+    st.sampled_from(["a", "port", "new", "."]),
+    st.none() | st.sampled_from(["", "1", "<&'\">"]),
+)
+def test_an_edit_of_xml_is_refused_or_reads_back_and_stays_xml(tree: t.Any, section, key, value) -> None:
+    text = "<r>\n  <!-- <s/> -->\n  %s\n</r>\n" % element(tree, "  ")
+    try:
+        edited = edit(text, "xml", [put(section, key, value)])
+    except OptionRefused:
+        return
+    ElementTree.fromstring(edited)
+    assert read(edited, "xml", section, key) == value
+    assert edit(edited, "xml", [put(section, key, value)]) == edited
+    assert undo(text, edited, edited) == text

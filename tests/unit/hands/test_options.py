@@ -64,6 +64,13 @@ READ = [
     ("conf", "k = 1\nk = 2\n", "", "k", "2"),
     ("conf", "k = v\r\n", "", "k", "v"),
     ("conf", BOM + "k v\n", "", "k", "v"),
+    ("postfix", "k = v\n", "", "k", "v"),
+    ("postfix", "k=v # part of it\n", "", "k", "v # part of it"),
+    ("postfix", "k =\n    a,\n# remark\n\n\tb\nl = c\n", "", "k", "a, b"),
+    ("postfix", "k = a\n  # remark\n  l = b\n", "", "k", "a l = b"),
+    ("postfix", " k = v\n", "", "k", None),
+    ("postfix", "#k = v\n", "", "k", None),
+    ("postfix", "k = 1\nk = 2\n", "", "k", "2"),
     ("properties", "k=v\n", "", "k", "v"),
     ("properties", "k:v", "", "k", "v"),
     ("properties", "  k   v \n", "", "k", "v "),
@@ -148,6 +155,10 @@ EDITED = [
     ("conf", "k\n", [put("k", "on")], "k = on\n"),
     ("conf", "k 1\nk 2\n", [put("k", None)], ""),
     ("conf", "k 1\r\n", [put("k", "2")], "k 2\r\n"),
+    ("postfix", "", [put("k", "v")], "k = v\n"),
+    ("postfix", "a=1\n  2\n", [put("k", "v")], "a=1\n  2\nk=v\n"),
+    ("postfix", "k = a,\n  b\nl = c\n", [put("k", "v")], "k = v\nl = c\n"),
+    ("postfix", "k = a,\n# kept\n  b\nl = c\n", [put("k", None)], "# kept\nl = c\n"),
     ("properties", "", [put("k", "v")], "k=v\n"),
     ("properties", "a: 1\n", [put("k", "v")], "a: 1\nk: v\n"),
     (
@@ -176,7 +187,7 @@ def test_an_edit_keeps_every_other_byte_and_settles_at_once(form, before, wanted
 
 REFUSED = [
     # format, setting, what the sentence says
-    ("yaml", put("k", "v"), "format is 'yaml'; it is one of conf, ini, properties"),
+    ("yaml", put("k", "v"), "format is 'yaml'; it is one of conf, ini, postfix, properties, apache"),
     ("conf", put("k", "v", section="s"), r"\[s\] k: format conf has no sections; leave section out"),
     ("properties", put("k", "v", section="s"), "format properties has no sections"),
     ("ini", put("", "v"), "'' cannot be the name of an option in a file of format ini"),
