@@ -25,7 +25,7 @@ from ..module_utils._core._observed import SeenWatch, parse_watch
 from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import examine, stage_of
 from ..module_utils._core._steps import Round, Step
-from ..module_utils._core._strangers import listener_id
+from ..module_utils._core._strangers import ends_plaintext, listener_id
 from ..module_utils._core._survey import Ask
 from ..module_utils._core._trial import judge, silent_servers
 from ._fleet import Fleet, gather
@@ -254,10 +254,14 @@ def _closing(standing: Standing, rounds: t.Iterable[Round]) -> list[tuple[Instan
     Those are TCP's, as far as their hosts answer.
     """
     scene = standing.scene
-    steps = (step for this in rounds for step in this.steps if step.stage == "enforce" and not step.reverse)
+    steps = (step for this in rounds for step in this.steps if not step.reverse and _closes(scene, step))
     rows = [(s.instance, name) for s in steps if s.instance.host not in scene.lost for name in s.of]
     components = scene.model.components
     return [(end, name) for end, name in rows if not components[end.component].listeners[name].is_udp]
+
+
+def _closes(scene: Scene, step: Step) -> bool:
+    return any(ends_plaintext(scene, step.stage, scene.model.pair(name)) for name in step.pairs)
 
 
 def _is_worth_watching(standing: Standing, this: Round) -> bool:

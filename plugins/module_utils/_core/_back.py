@@ -20,6 +20,7 @@ from ._plan import Loss, Plan, may_change, step_for
 from ._scene import Scene
 from ._stages import MOVES_TO, step_name, steps_of
 from ._steps import Step
+from ._strangers import ends_plaintext
 from ._survey import BACK, Ask, Survey
 
 
@@ -49,7 +50,7 @@ def make_rollback(scene: Scene, ask: Ask) -> Plan:
                 stuck[step] = hold
     going = [step for step in asked if step not in stuck]
     rounds = pack(scene, going, back=True)
-    return Plan(Survey(scene, ask).views(), rounds, stuck=stuck, reopened=_reopened(going))
+    return Plan(Survey(scene, ask).views(), rounds, stuck=stuck, reopened=_reopened(scene, going))
 
 
 def kept_back(scene: Scene, ask: Ask, plan: Plan) -> dict[str, Hold]:
@@ -136,7 +137,7 @@ def _stays_closed(scene: Scene, ask: Ask, step: Step, going: t.Sequence[Step]) -
     if step.stage != "connect":
         return None
     for pair in (scene.model.pair(name) for name in step.pairs):
-        opened = any(each.stage == "enforce" and pair.id in each.pairs for each in going)
+        opened = any(ends_plaintext(scene, each.stage, pair) and pair.id in each.pairs for each in going)
         if scene.shape(pair) != "flip" and scene.clear(pair).outcome != "clear" and not opened:
             expected = "%s answers in the clear" % pair.server.name
             seen = "it does not, and nothing that goes back opens it"
@@ -165,11 +166,12 @@ def _works(step: Step) -> str:
 # What is reopened
 
 
-def _reopened(going: t.Iterable[Step]) -> dict[str, Loss]:
+def _reopened(scene: Scene, going: t.Iterable[Step]) -> dict[str, Loss]:
     """Return what each pair loses: TLS itself, the refusal of plaintext, or the demand of certificates."""
     losses: t.Mapping[str, Loss] = {"demand": "anybody", "enforce": "open", "connect": "plaintext"}
     found: dict[str, Loss] = {}
     for step in sorted(going, key=lambda step: ("demand", "enforce", "connect", "permit").index(step.stage)):
-        if step.stage in losses:
-            found.update(dict.fromkeys(step.pairs, losses[step.stage]))
+        for name in step.pairs if step.stage in losses else ():
+            opens = ends_plaintext(scene, step.stage, scene.model.pair(name))
+            found[name] = "open" if opens else losses[step.stage]
     return dict(sorted(found.items()))

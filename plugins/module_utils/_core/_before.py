@@ -21,7 +21,7 @@ from ._scene import Scene, setting
 from ._sessions import presented_by, presented_perhaps, sessions_of
 from ._stages import GATES, lost_host, not_passed_on, rank, step_name, unreachable
 from ._steps import Round, Step
-from ._strangers import Watched, strangers
+from ._strangers import Watched, ends_plaintext, strangers
 from ._survey import Ask, Survey, unit_of
 from ._window import why_not_now
 
@@ -125,7 +125,18 @@ def _start_demand(before: Before, step: Step) -> Hold | None:
             held = _would_not_present(before.scene, pair)  # it was waited for, and did not connect meanwhile
         if held:
             return held
-    return None
+    return _still_in_the_clear(before, survey, step)
+
+
+def _still_in_the_clear(before: Before, survey: Survey, step: Step) -> Hold | None:
+    """Return who may still use plaintext, where demanding certificates ends it as well."""
+    closed = [pair for pair in _clients(before.scene, step) if ends_plaintext(before.scene, "demand", pair)]
+    for pair in closed:
+        unexercised = survey.unexercised(pair)
+        if unexercised is not None:
+            return refuted(unexercised)
+    names = sorted({pair.listener.name for pair in closed})
+    return strangers(before.scene, step.instance, names, before.watched)
 
 
 def _start_enforce(before: Before, step: Step) -> Hold | None:

@@ -22,6 +22,9 @@ from ._strangers import listener_id
 PROBE_TIMEOUT: t.Final = 5.0
 SAMPLE: t.Final = 0.05
 
+#: Protocols whose servers may refuse a client's certificate in their own words, after the handshake.
+REFUSING: t.Final[t.Mapping[str, str]] = {"http": "http", "https": "http", "smtp": "smtp"}
+
 Request = t.Dict[str, t.Any]
 
 
@@ -229,11 +232,11 @@ class LookPlan:
         listener, paths, itself = pair.listener, self._scene.paths_in(pair, vantage), vantage == pair.client
         presents = itself and pair.mode == "mutual"
         second = self._scene.shape(pair) == "second_listener"
-        known = self._scene.known(pair)
+        known, answers = self._scene.known(pair), REFUSING.get(listener.protocol)
         return {
             **({"protocols": list(known.protocols)} if known.protocols else {}),
             **({"ciphers": known.ciphers} if known.ciphers else {}),
-            **({"answers": "http"} if listener.protocol in ("http", "https") and pair.mode == "mutual" else {}),
+            **({"answers": answers} if answers and pair.mode == "mutual" else {}),
             "tls": True,
             "port": listener.secure_port if second else listener.port,
             "trust": paths["trust" if itself else "fullchain"],

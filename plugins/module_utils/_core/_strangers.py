@@ -55,6 +55,17 @@ def strangers(scene: Scene, server: Instance, listeners: t.Iterable[str], watche
     return None
 
 
+def ends_plaintext(scene: Scene, stage: str, pair: Pair) -> bool:
+    """Return whether a step of this stage ends plaintext: an enforcement, and a demand that holds its options as well.
+
+    Some servers demand certificates only where they refuse plaintext, such as Postfix.
+    """
+    if stage != "demand" or pair.mode != "mutual":
+        return stage == "enforce"
+    ending = scene.options("enforce", pair)
+    return bool(ending) and set(ending) <= set(scene.options("demand", pair))
+
+
 def _why_unwatched(seen: SeenWatch | None) -> str:
     if seen is None:
         return "nobody watched them"

@@ -16,6 +16,7 @@ from ._presenting import waits_to_present
 from ._scene import Scene, setting
 from ._soak import why_not_soaked
 from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of, wrong_clock
+from ._strangers import ends_plaintext
 
 #: The stages of steps, in the order in which they go back.
 BACK: t.Final = ("enforce", "demand", "connect", "permit")
@@ -165,7 +166,8 @@ class Survey:
         key = (pair.server.name, pair.listener.name)
         if key not in self._closing:
             late = self._why_late(pair)
-            self._closing[key] = (late is None, late or self._why_open(pair))
+            waits = late or self._why_open(pair)
+            self._closing[key] = ((waits if ends_plaintext(self.scene, "demand", pair) else late) is None, waits)
         return self._closing[key]
 
     def _why_open(self, pair: Pair) -> Evidence | None:

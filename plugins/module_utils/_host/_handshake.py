@@ -130,6 +130,10 @@ class Look:
             from ._http_refusal import refusal
 
             says = refusal(secure, deadline, name=self.probe.name)
+        elif self.probe.answers == "smtp":
+            from ._smtp_refusal import refusal as refusal_in_smtp
+
+            says = refusal_in_smtp(secure, deadline)
         else:
             return
         if says is not None:

@@ -157,6 +157,36 @@ def test_a_demand_waits_where_the_list_of_sessions_cannot_be_read():
     assert held(scene, DEMAND) == ("/s is not there", True)
 
 
+def closing_by_demand():
+    """Return the fleet switched, its server's options of `demand` ending plaintext as well."""
+    scene = scene_of(settings=LISTED)
+    kinds = {}
+    for name, kind in scene.kinds.items():
+        reads = {**kind.reads, "demand": (*kind.reads["demand"], *kind.reads["enforce"])}
+        kinds[name] = dataclasses.replace(kind, reads=reads)
+    scene = at_stage(dataclasses.replace(scene, kinds=kinds), "switched")
+    return with_sessions(scene, *(scene.model.pair(name) for name in (ROUTER_CFG1, DESK_CFG1)))
+
+
+def test_a_demand_that_ends_plaintext_as_well_waits_for_what_an_enforcement_waits_for():
+    scene = closing_by_demand()
+    assert held(scene, DEMAND) is None
+    watched = {**WATCHED, "confserv.default@cfg1": SeenWatch(peers=(Peer("10.9.9.9", 1),))}
+    assert held(scene, DEMAND, watched=watched) == ("10.9.9.9, which no enumerated client has", True)
+    assert held(scene, DEMAND, watched={}) == ("nobody watched them", False)
+
+
+def test_what_a_demand_has_closed_its_reverse_opens():
+    scene = closing_by_demand()
+    closed = at_stage(scene, "enforced")
+    for name in ("confserv@cfg1", "confserv@cfg2"):
+        closed = showing(closed, name, steps=frozenset({"demand-default"}))
+    closed = showing(closed, "router@app1", steps=frozenset({"connect-confserv.default"}))
+    plan = make_rollback(closed, ask_for(closed))
+    assert not plan.stuck
+    assert (plan.reopened[ROUTER_CFG1], plan.reopened[DESK_CFG1]) == ("plaintext", "open")
+
+
 PEERS = [
     (Peer("10.9.9.9", 1), "10.9.9.9, which no enumerated client has"),
     (Peer("10.0.0.4", 1), "10.0.0.4, a clear session of desk@app2"),

@@ -293,11 +293,14 @@ REFUSING = [
     ("http", b"HTTP/1.1 200 OK\r\n\r\nyour certificate", False),
     ("http", b"220 mail\r\n", False),
     (None, NGINX, False),
+    ("smtp", b"421 4.7.1 mail.example Error: No client certificate presented\r\n", True),
+    ("smtp", b"250-mail.example\r\n250 CHUNKING\r\n", False),
+    ("smtp", b"421 4.3.2 too many connections\r\n", False),
 ]
 
 
 @pytest.mark.parametrize(("answers", "said", "demanded"), REFUSING)
-def test_a_web_server_that_refuses_in_http_demands_a_certificate(serve, pki: Pki, answers, said, demanded) -> None:
+def test_a_server_that_refuses_in_its_own_words_demands_a_certificate(serve, pki: Pki, answers, said, demanded) -> None:
     server = serve(refusing_in_http(pki.context(clients=ssl.CERT_OPTIONAL), said))
     asked = {"trust": pki.trust, "demand": True, "answers": answers}
     bare = probe(server, **asked)

@@ -1,0 +1,113 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kind `postfix` on hosts: a server that demands certificates, and a Postfix and a program that send mail to it."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from . import driver
+from .conftest import NET
+from .driver import Lab
+from .names import parse_hosts
+from .story import Story
+
+FILES: t.Final = ("/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/postfix/connsec_policy")
+MODEL: t.Final = {
+    "components": {
+        "mail": {
+            "kind": "postfix",
+            "hosts": ["mx"],
+            "listeners": {"smtp": {"port": 25, "protocol": "smtp", "mode": "mutual"}},
+        },
+        "relay": {"kind": "postfix", "hosts": ["desk"]},
+        "app": {"kind": "pem_service", "hosts": ["desk"]},
+    },
+    "connections": [
+        {"client": "relay", "server": "mail.smtp", "dial": "mx"},
+        {"client": "app", "server": "mail.smtp", "dial": "mx"},
+    ],
+}
+
+
+#: A Postfix that hands on all that it is given; hosts of a lab have no name service.
+RELAYING: t.Final = (
+    "relayhost=[mx] mydestination= default_transport=smtp relay_transport=relay"
+    " smtp_host_lookup=native smtp_tls_security_level=none"
+)
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    driver.build(print)
+    with driver.lab(NET, parse_hosts("mx,desk")) as found:
+        set_up(found)
+        yield found
+
+
+def set_up(lab: Lab) -> None:
+    """Configure both as people would, in the clear."""
+    lab.ssh("mx", "postconf -e inet_interfaces=all && systemctl start postfix")
+    lab.ssh("desk", "postconf -e %s && systemctl start postfix" % RELAYING)
+
+
+def relayed(lab: Lab, number: int) -> None:
+    """Have the Postfix at the desk take so many mails from a program of its own host, with swaks."""
+    command = "swaks --silent 2 --server 127.0.0.1 --from a@lab.test --to www-data@lab.test --header 'Subject: relayed'"
+    lab.ssh("desk", "for i in $(seq %d); do %s || exit 1; done" % (number, command))
+
+
+def must_have_arrived(lab: Lab, number: int) -> None:
+    """Fail unless so many of these arrive, and each once."""
+    until = time.monotonic() + 10
+    while True:
+        found = int(lab.ssh("mx", "cat /var/mail/www-data 2>/dev/null | grep -c '^Subject: relayed' || true"))
+        if found >= number:
+            assert found == number
+            return
+        assert time.monotonic() < until, lab.ssh("desk", "mailq; journalctl -t postfix/smtp -n 20 -o cat")
+        time.sleep(0.2)
+
+
+def test_mail_is_moved_enforced_and_back(lab: Lab, tmp_path: Path) -> None:
+    story = Story(lab, tmp_path / "story", model=MODEL, settings={"mail": {}, "relay": {}})
+    before = {host: story.held(host, *FILES) for host in ("mx", "desk")}
+    relayed(lab, 2)
+    must_have_arrived(lab, 2)
+    story.start_app("desk", {"mail": {"protocol": "smtp", "address": "mx", "port": 25, "to": "games@lab.test"}})
+    began = time.monotonic()
+    story.must_be_enforced()
+    print("enforced, and looked at again, in %.1f s" % (time.monotonic() - began))
+    relayed(lab, 2)
+    must_have_arrived(lab, 4)
+    print(story.must_be_answered_anew("desk"))
+    assert story.counted("desk")["mail"].lost == 0, story.counted("desk")
+    must_be_refused(story)
+    story.must_be_on_tls("desk", "mx:25", "-starttls", "smtp")
+    since = story.started("mx", "postfix@-")
+    story.must_go_back()
+    assert {host: story.held(host, *FILES) for host in ("mx", "desk")} == before
+    assert story.must_be_answered_anew("desk")["mail"].lost == 0
+    relayed(lab, 2)
+    must_have_arrived(lab, 6)
+    assert story.started("mx", "postfix@-") == since
+
+
+def must_be_refused(story: Story) -> None:
+    """Fail unless mail in the clear is refused, and a client without a certificate, or with a stranger's."""
+    said = story.said("desk", 25, "EHLO desk\r\nMAIL FROM:<>\r\nQUIT\r\n", at="mx")
+    assert "530 5.7.0 Must issue a STARTTLS command first" in said
+    swaks = "swaks --server mx --from a@lab.test --to www-data@lab.test --quit-after RCPT"
+    assert "530 5.7.0" in story.lab.ssh("desk", swaks + " 2>&1 || true")
+    greeting = {"words": "EHLO desk\r\n"}
+    without = story.s_client("desk", "mx:25", "-starttls", "smtp", **greeting)
+    assert "421 4.7.1 mx.localdomain Error: No client certificate presented" in without
+    foreign = story.s_client("desk", "mx:25", "-starttls", "smtp", *story.foreign("desk"), **greeting)
+    assert "421 4.7.1 mx.localdomain Error: Client certificate not trusted" in foreign
+    ours = story.s_client("desk", "mx:25", "-starttls", "smtp", *story.ours(), **greeting)
+    assert "250 CHUNKING" in ours, ours
