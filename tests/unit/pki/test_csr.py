@@ -195,7 +195,7 @@ def test_its_material_has_no_secret_and_needs_no_passphrase(store: Bench) -> Non
     assert set(found.files) == {"certificate.pem", "chain.pem", "fullchain.pem", "trust.pem", "truststore.p12"}
     assert found.secret == frozenset()
     digest = view.identities[BORN.name].spki_sha256
-    assert found.born == {"": {"identity": BORN.name, "spki_sha256": digest, "keystore": True, "combined": False}}
+    assert found.born == {"": {"identity": BORN.name, "spki_sha256": digest, "keystore": True}}
     inputs = found.inputs["identities"][""]
     assert (inputs["key"], inputs["password"]) == (digest, None)
 

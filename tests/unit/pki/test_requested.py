@@ -392,7 +392,7 @@ def test_the_store_never_has_the_key_and_needs_no_passphrase(home: HomeDesk) -> 
     home.brings(home.sign() + _chain(home))
     info = home.run().identities["router@urs1"]
     assert (info.key_at, [info.spki_sha256]) == ("host", home.held["router@urs1"])
-    told = {"identity": "router@urs1", "spki_sha256": info.spki_sha256, "keystore": False, "combined": False}
+    told = {"identity": "router@urs1", "spki_sha256": info.spki_sha256, "keystore": False}
     assert home.material().born == {"": told}
     texts = [path.read_text() for path in home.store.folder.rglob("*") if path.is_file()]
     assert not [text for text in texts if key in text or "PRIVATE KEY-----" in text]
