@@ -39,7 +39,16 @@ def said(argv: t.Sequence[str | Path], *, seconds: float = 120) -> tuple[int, st
 def openssl_verify(material: Path, *, trust: Path, dialled: str, purpose: str) -> str:
     """Return what openssl has against a chain: strict about RFC 5280, with nothing of the system's own store."""
     name = ["-verify_ip", dialled] if re.fullmatch(r"[\d.]+", dialled) else ["-verify_hostname", dialled]
-    argv = ["openssl", "verify", "-x509_strict", "-no-CAfile", "-no-CApath", "-purpose", purpose, *name]
+    argv: list[str | Path] = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-no-CAfile",
+        "-no-CApath",
+        "-purpose",
+        purpose,
+        *name,
+    ]
     argv += ["-CAfile", trust, "-untrusted", material / "chain.pem", material / "certificate.pem"]
     code, text = said(argv)
     return "" if code == 0 else text
@@ -48,7 +57,7 @@ def openssl_verify(material: Path, *, trust: Path, dialled: str, purpose: str) -
 def certtool_verify(material: Path, *, trust: Path, dialled: str) -> str:
     """Return what GnuTLS has against a chain."""
     name = ["--verify-hostname", dialled]
-    argv = ["certtool", "--verify", "--load-ca-certificate", trust, *name]
+    argv: list[str | Path] = ["certtool", "--verify", "--load-ca-certificate", trust, *name]
     code, text = said([*argv, "--infile", material / "fullchain.pem"])
     return "" if code == 0 and "Chain verification output: Verified" in text else text
 
@@ -62,13 +71,18 @@ def keytool_entries(store: Path, password: Path | None) -> list[str]:
     return re.findall(r"\b(PrivateKeyEntry|trustedCertEntry)\b", text)
 
 
-def sslyze(address: str, port: int, *, root: Path, starttls: str | None = None) -> str:
+def endpoint(address: str, port: int, at: str) -> str:
+    """Return an endpoint as sslyze takes it: whom to ask for, and perhaps at which IP address."""
+    return "%s:%d%s" % (address, port, "{%s}" % at if at else "")
+
+
+def sslyze(address: str, port: int, *, root: Path, starttls: str | None = None, at: str = "") -> str:
     """Return what sslyze finds at an endpoint that Mozilla's intermediate guideline does not allow."""
     argv: list[str | Path] = [SSLYZE, "-m", "sslyze", "--custom_tls_config=%s" % GUIDELINE]
     argv += ["--certinfo_ca_file=%s" % root]
     if starttls is not None:
         argv += ["--starttls=%s" % starttls]
-    code, text = said([*argv, "%s:%d" % (address, port)])
+    code, text = said([*argv, endpoint(address, port, at)])
     return "" if code == 0 and "OK - Compliant" in text else text
 
 
@@ -83,20 +97,21 @@ _VERSIONS: t.Final = {
 }
 
 
-def sslyze_as(client: Path, address: str, port: int, *, root: Path, work: Path) -> list[str]:
+def sslyze_as(client: Path, address: str, port: int, *, root: Path, work: Path, at: str = "") -> list[str]:
     """Return what sslyze finds, as a client with a certificate, that the guideline does not allow.
 
     Args:
         client: the folder of the client's material.
         address, port: the endpoint.
+        at: the IP address of a name that the machine does not know.
         root: file of the CA certificates that it has to lead to.
         work: a folder for the result.
     """
     output = work / "sslyze.json"
     scans = ["--certinfo", "--elliptic_curves", "--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3"]
-    argv = [SSLYZE, "-m", "sslyze", *scans, "--certinfo_ca_file=%s" % root, "--json_out=%s" % output]
+    argv: list[str | Path] = [SSLYZE, "-m", "sslyze", *scans, "--certinfo_ca_file=%s" % root, "--json_out=%s" % output]
     argv += ["--cert=%s" % (client / "fullchain.pem"), "--key=%s" % (client / "key.pem")]
-    code, text = said([*argv, "%s:%d" % (address, port)])
+    code, text = said([*argv, endpoint(address, port, at)])
     assert code == 0, text
     (server,) = json.loads(output.read_text(encoding="utf-8"))["server_scan_results"]
     results = server["scan_result"]
