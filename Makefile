@@ -17,6 +17,8 @@ export ANSIBLE_NOCOWS := 1
 unexport PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE
 # Ansible starts programs by name: those of the environment come first.
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
+# How many tests run at once where they may.
+workers := 1
 
 .PHONY: help
 help: ## Lists the targets
@@ -51,6 +53,10 @@ demo-hard-down: run-venv ## Stops that fleet
 # ---------------------------------------------------------------- real hosts
 
 lab_hosts ?= h1,h2,h3,h4,h5,h6,h7,h8
+
+.PHONY: lab
+lab: lab-base ## Moves a contact centre of real servers on real hosts to TLS under load, and leaves .lab/; takes root
+	@$(python) tests/lab/centre/run.py
 
 .PHONY: lab-base
 lab-base: run-venv ## Makes the tree that the lab's hosts lie on, once, in the user's cache; takes root
@@ -90,22 +96,28 @@ tools: test-venv
 
 .PHONY: test
 test: tools ## Everything that has to hold: check, py38, lint, sanity, integration
-	@scripts/timed check $(MAKE) check
-	@# sanity keeps one core busy for minutes, and these two the other
-	@$(MAKE) --jobs=2 --output-sync=target timed-sanity timed-py38 timed-lint
+	@# sanity keeps one core busy for minutes, and the others the other
+	@$(MAKE) --jobs=2 --output-sync=target timed-sanity timed-static timed-unit timed-py38 timed-lint
 	@scripts/timed integration $(MAKE) integration
 
 timed-%:
 	@scripts/timed $* $(MAKE) $*
 
 .PHONY: check
-check: test-venv ## The quick ones: ruff, mypy, yamllint, changelog, unit tests with the layers
+check: static ## The quick ones: ruff, mypy, yamllint, changelog, unit tests with the layers
+	@$(MAKE) unit workers=2
+
+.PHONY: static
+static: test-venv
 	@ruff check --quiet
 	@ruff format --check --quiet
 	@mypy
 	@yamllint --strict .
 	@antsibull-changelog lint
-	@$(pytest) --quiet --numprocesses 2 --dist worksteal tests/unit
+
+.PHONY: unit
+unit: test-venv
+	@$(pytest) --quiet --numprocesses $(workers) --dist worksteal tests/unit
 
 .PHONY: py38
 py38: test-venv ## The unit tests of core and host hands on Python 3.8, the floor of targets
@@ -127,16 +139,17 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@$(pytest) $(demos)
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
 	@$(MAKE) lab-test
-	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points"
+	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, and each kind by itself on hosts of the lab"
 
 .PHONY: lab-test
 lab-test: test-venv ## The lab on real hosts, part of integration; takes root, and elsewhere says what it leaves out
 	@[ "$$(id -u)" != 0 ] || scripts/lab-packages || true
-	@$(pytest) --quiet tests/lab
+	@$(pytest) --quiet -m "not soak" tests/lab
 
 .PHONY: soak
-soak: tools ## The long ones: SIGKILL at every point
+soak: tools ## The long ones: SIGKILL at every point, each kind by itself on hosts of the lab
 	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
+	@$(pytest) -m soak tests/lab
 
 .PHONY: bench
 bench: run-venv ## Measures against ping, a plain loop and community.crypto; writes build/bench.json

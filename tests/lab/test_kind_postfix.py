@@ -17,6 +17,10 @@ from .driver import Lab
 from .names import parse_hosts
 from .story import Story
 
+
+#: All kinds at once are in test_centre.py; each by itself takes most of a minute.
+pytestmark = pytest.mark.soak
+
 FILES: t.Final = ("/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/postfix/connsec_policy")
 MODEL: t.Final = {
     "components": {

@@ -16,6 +16,9 @@ from .driver import Lab
 from .names import parse_hosts
 from .rollouts import Judge, LabFleet, application
 
+#: All kinds at once are in test_centre.py; each by itself takes most of a minute.
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[Lab]:
