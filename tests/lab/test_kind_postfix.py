@@ -17,7 +17,6 @@ from .driver import Lab
 from .names import parse_hosts
 from .story import Story
 
-
 #: All kinds at once are in test_centre.py; each by itself takes most of a minute.
 pytestmark = pytest.mark.soak
 
