@@ -183,7 +183,9 @@ def _pair_row(view: View) -> tuple[str, ...]:
 def _round_of_plan(number: int, total: int, this: Round, decision: Decision) -> list[str]:
     """Return a round with its steps, whom it interrupts for how long, and which of that has to wait for a window."""
     scene, kinds = decision.scene, decision.scene.kinds
-    seconds = {name: kinds[name].interruption for name in sorted({step.instance.name for step in this.steps})}
+    seconds: dict[str, float] = {}
+    for step in sorted(this.steps, key=lambda step: step.instance.name):
+        seconds[step.instance.name] = max(seconds.get(step.instance.name, 0.0), kinds[step.instance.name].cuts(step))
     cut = ["%s for up to %g s" % (name, most) for name, most in seconds.items() if most]
     head = "  round %d of %d: %s%s" % (number, total, this.phase, ", all together" if this.together else "")
     rows = [(step.target, step.reason) for step in this.steps]

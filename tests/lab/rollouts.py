@@ -68,6 +68,7 @@ class LabFleet(Fleet):
         run = self.playbook("rollout", *ENFORCE).must_end(0)
         seconds = time.monotonic() - began
         assert set(self.stages().values()) == {("enforced", "done")}, run.last_lines
+        assert "unexercised" not in run.last_lines
         return seconds
 
     def unchanged(self, *units: tuple[str, str]) -> None:
@@ -108,11 +109,13 @@ class LabFleet(Fleet):
 
     # Applications
 
-    def work(self, host: str, name: str, client: str, options: t.Mapping[str, str], **environment: str) -> None:
-        """Have an application work on a host from now on."""
+    def work(
+        self, host: str, name: str, client: str, options: t.Mapping[str, str], *, more: str = "", **environment: str
+    ) -> None:
+        """Have an application work on a host from now on; ``more`` stands in its option file as well."""
         self.write(host, "/opt/load.py", (PROGRAMS / "load.py").read_text())
         rows = "".join("%s = %s\n" % row for row in options.items())
-        self.write(host, "/etc/load/%s.ini" % name, "[server]\n" + rows, "600")
+        self.write(host, "/etc/load/%s.ini" % name, "[server]\n" + rows + more, "600")
         given = " ".join("--setenv=%s=%s" % (key, shlex.quote(value)) for key, value in environment.items())
         unit = "systemd-run --quiet --unit=load-%s %s" % (name, given)
         self.lab.ssh(host, "%s /usr/bin/python3 /opt/load.py %s /etc/load/%s.ini" % (unit, client, name))

@@ -224,3 +224,69 @@ def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_pa
 def psql(host: str, parameters: str) -> str:
     """Return the command that asks a PostgreSQL as its application may."""
     return "psql -Atqc 'select 1' 'host=%s.lab.test dbname=crm user=crm password=geheim %s'" % (host, parameters)
+
+
+# MariaDB
+
+DATABASE: t.Final = """\
+set -e
+sed -i 's/^bind-address.*/bind-address = 0.0.0.0/' /etc/mysql/mariadb.conf.d/50-server.cnf
+systemctl start mariadb
+mariadb -e "create database shop; create table shop.asked (x int)"
+mariadb -e "grant all on shop.* to 'shop'@'%' identified by 'geheim'"
+"""
+
+
+def test_mariadb_is_restarted_once_and_loses_no_more_than_that_takes(lab: Lab, tmp_path: Path) -> None:
+    db1 = lab.host("db1").address
+    lab.ssh("db1", "bash", given=DATABASE)
+    ours = "/etc/mysql/mariadb.conf.d/70-tls.cnf"
+    secure = [{"key": "ssl-ca", "value": "{trust}"}, {"key": "ssl-verify-server-cert", "value": "on"}]
+    fleet = LabFleet(
+        lab,
+        tmp_path / "fleet",
+        model={
+            "components": {
+                "shop_db": {
+                    "kind": "mariadb",
+                    "hosts": ["db1"],
+                    "listeners": {"sql": {"port": 3306, "protocol": "mysql"}},
+                },
+                "shop": {"kind": "pem_service", "hosts": ["app1"]},
+            },
+            "connections": [{"client": "shop", "server": "shop_db.sql", "dial": "db1.lab.test"}],
+        },
+        settings={
+            "shop_db": {},
+            "shop": {
+                **application("shop"),
+                "connect": [{"section": "client", **row} for row in secure],
+                "verify": [{"section": "client", **row} for row in secure[1:]],
+            },
+        },
+    )
+    login = "[client]\nhost = db1.lab.test\nuser = shop\npassword = geheim\n"
+    fleet.work("app1", "shop", "mariadb", {"ask": "insert into shop.asked values (1); select 1"}, more=login)
+    fleet.worked("app1", "shop")
+    started = fleet.started("db1", "mariadb")
+
+    seconds = round(fleet.enforced(), 1)
+    once = fleet.started("db1", "mariadb")
+    assert once != started
+
+    starttls = ("-starttls", "mysql")
+    judge = Judge(fleet, "app1", "shop", tmp_path / "shop")
+    assert judge.refusal(db1, 3306, *starttls) == ""
+    assert "handshake failure" in judge.refusal(db1, 3306, *starttls, "-tls1_2", "-cipher", "AES128-GCM-SHA256")
+    asked = "mariadb -h db1.lab.test -u shop -pgeheim -e 'select 1' "
+    assert "Access denied" in fleet.refuses("app1", asked + "--skip-ssl")
+    assert "1" in lab.ssh("app1", asked + "--ssl")
+
+    fleet.unchanged(("db1", "mariadb"))
+    moved = fleet.worked("app1", "shop")
+    fleet.taken_back()
+    assert "No such file" in fleet.refuses("db1", "cat", ours)
+    after = fleet.worked("app1", "shop")
+    tell("mariadb", seconds=seconds, answered=after.answered, lost_moving=moved.lost, lost_at_all=after.lost)
+    assert moved.lost <= 20 and after.lost <= 2 * 20, after
+    fleet.rest("app1", "shop")

@@ -76,7 +76,7 @@ DUTIES: t.Final = (
     ),
     Duty(
         "restart",
-        lambda kind, roles: kind.apply == "restart" or bool(kind.environment),
+        lambda kind, roles: kind.apply == "restart" or bool(kind.environment or kind.restarts),
         lambda kind: bool(kind.restart),
         "how it is started anew",
     ),

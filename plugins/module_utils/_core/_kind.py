@@ -23,11 +23,15 @@ from ._model import ModelError, parse_limits
 from ._option_formats import FORMATS as OPTION_FORMATS
 from ._profile import PROFILES
 
+if t.TYPE_CHECKING:
+    from ._steps import Step
+
 Shape = t.Literal["second_listener", "same_port", "flip"]
 MODES: t.Final = ("simple", "mutual")
 SHAPES: t.Final = ("second_listener", "same_port", "flip")
 #: Stages whose options are read back; ``verify`` is only read: it says that a client checks what it is shown.
 READ_STAGES: t.Final = ("permit", "connect", "verify", "demand", "enforce")
+STEPS: t.Final = ("permit", "connect", "demand", "enforce")
 FORMATS: t.Final = ("pem", "combined", "pkcs12", "java", "crl")
 #: Who edits in a step: the entry point of the kind's role, or the framework, which sets the options that ``reads`` has.
 EDITS: t.Final = ("tasks", "options")
@@ -135,7 +139,8 @@ class InstanceKind:
     """A kind with the settings of one instance put in.
 
     ``makes`` has the modes of files that are made where missing; ``usages`` are what identities of its instances are
-    issued for besides what they are used for in enumerated connections.
+    issued for besides what they are used for in enumerated connections; ``restarts`` are the stages of the steps that
+    restart its process although ``apply`` is ``reload``.
     """
 
     kind: str
@@ -149,6 +154,7 @@ class InstanceKind:
     reload: t.Mapping[str, t.Any] = field(default_factory=dict)
     restart: t.Mapping[str, t.Any] = field(default_factory=dict)
     apply: str = "reload"
+    restarts: tuple[str, ...] = ()
     workers: str = "kept"
     edits: str = "tasks"
     usages: tuple[str, ...] = ()
@@ -161,6 +167,16 @@ class InstanceKind:
     reads: t.Mapping[str, tuple[t.Mapping[str, t.Any], ...]] = field(default_factory=dict)
     settings: t.Mapping[str, t.Any] = field(default_factory=dict)
 
+    def how(self, step: Step) -> str:
+        """Return what makes a step take effect: ``reload`` or ``restart``."""
+        if (step.apply == "restart" and self.restart) or step.stage in self.restarts:
+            return "restart"
+        return self.apply
+
+    def cuts(self, step: Step) -> float:
+        """Return the seconds for which a step may cut clients off; where some stages restart, the others do not."""
+        return 0.0 if self.restarts and self.how(step) == "reload" else self.interruption
+
 
 #: Fields of ``tls_kind``: name -> (what it must be, after settings are put in; default).
 FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
@@ -172,6 +188,7 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "reload": (dict, {}),
     "restart": (dict, {}),
     "apply": (str, "reload"),
+    "restarts": (list, []),
     "workers": (str, "kept"),
     "edits": (str, "tasks"),
     "usages": (list, []),
@@ -255,6 +272,8 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         fields[name] = value
     _check_choice(fields["shape"], SHAPES, what="shape", where=where)
     _check_choice(fields["apply"], ("reload", "restart"), what="apply", where=where)
+    for entry in fields["restarts"]:
+        _check_choice(entry, STEPS, what="restarts", where=where)
     _check_choice(fields["workers"], WORKERS, what="workers", where=where)
     _check_choice(fields["edits"], EDITS, what="edits", where=where)
     for entry in fields["formats"]:
@@ -276,6 +295,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         reload=fields["reload"],
         restart=fields["restart"],
         apply=fields["apply"],
+        restarts=tuple(fields["restarts"]),
         workers=fields["workers"],
         edits=fields["edits"],
         usages=tuple(fields["usages"]),

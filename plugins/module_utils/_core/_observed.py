@@ -143,6 +143,7 @@ class SeenInstance:
         missing: variables that the file for its environment lacks; None if nobody looked.
         sessions: what the server lists; None if it lists none.
         keeps_ended: whether that list also has sessions that ended lately.
+        tls_only: whether that list says that whoever logs in in the clear is refused.
         sockets: the client's own.
         udp: for each UDP port that was asked for, whether a process of it has a socket there.
         unreadable: why something of it could not be seen, by what it is.
@@ -167,6 +168,7 @@ class SeenInstance:
     missing: tuple[str, ...] | None = None
     sessions: tuple[Session, ...] | None = None
     keeps_ended: bool = False
+    tls_only: bool = False
     sockets: tuple[Socket, ...] = ()
     udp: t.Mapping[int, bool] = field(default_factory=dict)
     unreadable: t.Mapping[str, str] = field(default_factory=dict)
@@ -332,6 +334,7 @@ def parse_instance(data: Json) -> SeenInstance:
         missing=None if environment is None else tuple(environment.get("missing") or ()),
         sessions=None if rows is None else tuple(_session(row) for row in rows if row.get("peer")),
         keeps_ended=any("ended" in row for row in rows or ()),
+        tls_only=any(row.get("tls_only") is True for row in rows or ()),
         sockets=_sockets(data.get("sockets") or (), data.get("recent") or ()),
         udp={int(port): bool(there) for port, there in (data.get("udp") or {}).items()},
         unreadable=dict(data.get("unreadable") or {}),

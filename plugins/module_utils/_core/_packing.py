@@ -71,5 +71,5 @@ def _can_only_flip(scene: Scene, step: Step) -> bool:
 
 
 def _round(scene: Scene, phase: str, steps: t.Sequence[Step], *, together: bool = False) -> Round:
-    interruption = max(scene.kinds[step.instance.name].interruption for step in steps)
+    interruption = max(scene.kinds[step.instance.name].cuts(step) for step in steps)
     return Round(phase, tuple(steps), together, interruption)

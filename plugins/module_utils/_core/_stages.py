@@ -413,7 +413,8 @@ def _enforced(scene: Scene, pair: Pair) -> Evidence:
     if not scene.ours(pair.server) and not clear.refuses_plaintext:
         seen = clear.reason or "nobody looked"
         return _theirs(scene, "enforced", expected, seen, pair.server, "refuse plaintext", security="clear")
-    if not clear.refuses_plaintext:
+    refuses = clear.reason if clear.refuses_plaintext else _refuses_logins(scene, pair)
+    if not refuses:
         return fails("enforced", expected, clear.reason or "nobody looked", "clear")
     for protocol, answer in sorted(tls.old_protocols.items()):
         if answer == "accepted":
@@ -421,7 +422,18 @@ def _enforced(scene: Scene, pair: Pair) -> Evidence:
                 return _theirs(scene, "enforced", expected, "%s is accepted" % protocol, pair.server, "refuse it")
             todo = "take %s from the protocols of %s" % (protocol, pair.server.name)
             return fails("enforced", "no old protocol version", "%s is accepted" % protocol, "protocol", todo=todo)
-    return holds("enforced", expected, clear.reason, security=tls.security or "verified")
+    return holds("enforced", expected, refuses, security=tls.security or "verified")
+
+
+def _refuses_logins(scene: Scene, pair: Pair) -> str:
+    """Return what is seen of a server that refuses plaintext once a password is right, which nobody of us has.
+
+    A look in the clear shows that it refuses a login, and its list of sessions says that it refuses all of them.
+    """
+    clear = scene.clear(pair)
+    if clear.kind != "login_refused" or not scene.seen(pair.server).tls_only:
+        return ""
+    return "%s; %s says that it lets nobody in without TLS" % (clear.reason, pair.server.name)
 
 
 def _asleep(scene: Scene, gate: str, pair: Pair) -> Evidence:

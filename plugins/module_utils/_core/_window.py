@@ -102,7 +102,7 @@ def shown(moment: float) -> str:
 def interrupts(scene: Scene, step: Step) -> bool:
     """Return whether a step may cut off somebody: its kind announces that, or its process is restarted."""
     kind = scene.kinds[step.instance.name]
-    return bool(kind.interruption) or "restart" in (step.apply, kind.apply)
+    return bool(kind.cuts(step)) or "restart" in (step.apply, kind.how(step))
 
 
 def moves_a_cluster(scene: Scene, this: Round) -> bool:
@@ -133,7 +133,7 @@ def why_not_now(scene: Scene, this: Round, step: Step, *, now: float, until: flo
     if not text or not interrupts(scene, step):
         return None
     window = Window.parse(text)
-    seconds = scene.kinds[step.instance.name].interruption
+    seconds = scene.kinds[step.instance.name].cuts(step)
     if window.is_open(now, seconds=seconds):
         return None
     opens = window.next_open(now, seconds=seconds)

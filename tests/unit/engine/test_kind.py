@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+from ansible_collections.connsec.tls.plugins.module_utils._core._entities import Instance
 from ansible_collections.connsec.tls.plugins.module_utils._core._kind import KindError, expand, parse_kind, settle
+from ansible_collections.connsec.tls.plugins.module_utils._core._steps import Step
 
 DECLARED = {
     "shape": "{shape}",
@@ -75,6 +79,30 @@ def test_gates_begin_sessions_as_a_user_and_not_with_a_password():
     assert thing({"login": login}).login == login
     with pytest.raises(KindError, match="has user, database and replication"):
         thing({"login": {"clients": {"copy": {"password": "x"}}}})
+
+
+STEP = Step("permit-sql", "permit", Instance("a", "h"), ("sql",), (), "it is due")
+
+
+@pytest.mark.parametrize(
+    ("declared", "stage", "how", "cuts"),
+    [
+        ({}, "permit", "reload", 5.0),
+        ({"apply": "restart"}, "enforce", "restart", 5.0),
+        ({"restarts": ["permit"]}, "permit", "restart", 5.0),
+        ({"restarts": ["permit"]}, "enforce", "reload", 0.0),
+        ({"restarts": ["permit"]}, "load", "reload", 0.0),
+    ],
+)
+def test_a_step_interrupts_where_it_restarts_if_others_do_not(declared, stage, how, cuts):
+    kind = thing({"interruption": 5, "restart": {"service": "a"}, **declared})
+    step = dataclasses.replace(STEP, stage=stage)
+    assert (kind.how(step), kind.cuts(step)) == (how, cuts)
+
+
+def test_a_stage_that_has_no_step_restarts_nothing():
+    with pytest.raises(KindError, match="restarts is 'verify'; it is one of permit, connect, demand, enforce"):
+        thing({"restarts": ["verify"]})
 
 
 def test_a_file_to_make_has_its_mode():

@@ -106,6 +106,7 @@ def test_the_backend_that_the_page_of_haproxy_shows_is_moved() -> None:
 OURS = {
     "apache": Roles(True, True),
     "haproxy": Roles(True, True, True),
+    "mariadb": Roles(True),
     "nginx": Roles(True, True, True),
     "postgresql": Roles(True, dials=True),
     "redis": Roles(True, True, True),
