@@ -47,6 +47,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         edits=list(edits),
         files=list(kind.files),
         makes=dict(kind.makes),
+        effects={path: dict(way) for path, way in kind.effects.items()},
         test=list(kind.test),
         apply=kind.how(step),
         reload=dict(kind.reload),

@@ -138,9 +138,10 @@ class Option:
 class InstanceKind:
     """A kind with the settings of one instance put in.
 
-    ``makes`` has the modes of files that are made where missing; ``usages`` are what identities of its instances are
-    issued for besides what they are used for in enumerated connections; ``restarts`` are the stages of the steps that
-    restart its process although ``apply`` is ``reload``.
+    ``makes`` has the modes of files that are made where they are missing, and ``effects`` what other programs that read
+    a file are told once it has changed. ``usages`` are what identities of its instances are issued for besides what
+    they are used for in enumerated connections; ``restarts`` are the stages of the steps that restart its process
+    although ``apply`` is ``reload``.
     """
 
     kind: str
@@ -150,6 +151,7 @@ class InstanceKind:
     account: str | None = None
     files: tuple[str, ...] = ()
     makes: t.Mapping[str, str] = field(default_factory=dict)
+    effects: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict)
     test: tuple[str, ...] = ()
     reload: t.Mapping[str, t.Any] = field(default_factory=dict)
     restart: t.Mapping[str, t.Any] = field(default_factory=dict)
@@ -261,10 +263,12 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
     Raises:
         KindError: a setting that is missing, unknown, of a wrong type or not one of its choices.
     """
-    values = _checked_settings(kind, given, instance=instance, where=where)
+    component, _unused, host = instance.partition("@")
+    own = {"instance": instance, "component": component, "host": host}
+    values = _checked_settings(kind, given, own=own, instance=instance, where=where)
     fields: dict[str, t.Any] = {}
     for name, (wanted, default) in FIELDS.items():
-        value = _put_in(kind.declared.get(name, default), values)
+        value = _put_in(kind.declared.get(name, default), {**own, **values})
         if value is None and default is not None:
             value = default
         if not isinstance(value, wanted):
@@ -280,7 +284,7 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         _check_choice(entry, FORMATS, what="formats", where=where)
     for entry in fields["usages"]:
         _check_choice(entry, USAGES, what="usages", where=where)
-    files = dict(_file(entry, where=where) for entry in fields["files"])
+    files = [row for entry in fields["files"] if (row := _file(entry, where=where)) is not None]
     reads = {stage: _rows(fields["reads"].get(stage), stage=stage, where=where) for stage in READ_STAGES}
     _check_environment(fields["environment"], where=where)
     return InstanceKind(
@@ -289,8 +293,9 @@ def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: st
         shape=fields["shape"],
         formats=tuple(fields["formats"]),
         account=fields["account"],
-        files=tuple(files),
-        makes={path: mode for path, mode in files.items() if mode},
+        files=tuple(str(row["path"]) for row in files),
+        makes={row["path"]: row["mode"] for row in files if row.get("mode")},
+        effects={row["path"]: row["then"] for row in files if row.get("then")},
         test=tuple(str(part) for part in fields["test"]),
         reload=fields["reload"],
         restart=fields["restart"],
@@ -338,7 +343,9 @@ def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.An
     return tuple(options)
 
 
-def _checked_settings(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: str) -> dict[str, t.Any]:
+def _checked_settings(
+    kind: Kind, given: t.Mapping[str, t.Any], *, own: t.Mapping[str, str], instance: str, where: str
+) -> dict[str, t.Any]:
     unknown = sorted(set(given) - set(kind.settings))
     if unknown:
         raise KindError(
@@ -359,7 +366,9 @@ def _checked_settings(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str
                 _check_choice(value, setting.choices, what=setting.name, where=where)
         values[setting.name] = value
     defaults = {name: value for name, value in values.items() if given.get(name) is None}
-    return {**values, **{name: _put_in(value, values) for name, value in defaults.items()}}
+    filled = {name: _put_in(value, own) for name, value in defaults.items()}
+    values = {**values, **filled}
+    return {**values, **{name: _put_in(value, values) for name, value in filled.items()}}
 
 
 def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where: str) -> None:
@@ -367,15 +376,19 @@ def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where:
         raise KindError("%s: %s is %r; it is one of %s" % (where, what, value, ", ".join(str(c) for c in choices)))
 
 
-def _file(entry: t.Any, *, where: str) -> tuple[str, str]:
-    """Return a file that steps may edit, and its mode if it is made where it is missing."""
-    row = entry if isinstance(entry, dict) else {"path": entry}
-    path, mode = row.get("path"), str(row.get("mode") or "")
-    if not isinstance(path, str) or set(row) - {"path", "mode"} or (mode and not re.fullmatch("0[0-7]{3}", mode)):
+def _file(entry: t.Any, *, where: str) -> dict[str, t.Any] | None:
+    """Return a file that steps may edit, complete; None for one that no setting names."""
+    row = dict(entry) if isinstance(entry, dict) else {"path": entry}
+    if row.get("path") is None and set(row) == {"path", "then"}:
+        return None
+    mode, then = str(row.get("mode") or ""), row.get("then") or {}
+    is_path = isinstance(row.get("path"), str) and not set(row) - {"path", "mode", "then"}
+    if not is_path or (mode and not re.fullmatch("0[0-7]{3}", mode)) or not isinstance(then, dict):
         raise KindError(
-            "%s: files has %r; it has paths, or a path with the mode, as text, of a file to make" % (where, entry)
+            "%s: files has %r; it has paths, or a path with the mode, as text, of a file to make, or with then, how"
+            " another program that reads it takes it" % (where, entry)
         )
-    return path, mode
+    return {**row, "mode": mode, "then": then}
 
 
 def _rows(rows: t.Any, *, stage: str, where: str) -> tuple[t.Mapping[str, t.Any], ...]:

@@ -14,7 +14,7 @@ from ._evidence import Evidence, fails
 from ._observed import SeenSoak
 from ._scene import Scene
 from ._stages import rank
-from ._strangers import listener_id, who_may_be_at
+from ._strangers import is_within, listener_id, who_may_be_at
 
 DAY: t.Final = 86400.0
 #: Clocks of hosts may differ by as much, in seconds.
@@ -87,6 +87,8 @@ def _who_used_it(scene: Scene, pair: Pair, seen: SeenSoak, seconds: float) -> Ev
     for address, peer in sorted(seen.peers.items(), key=lambda row: -row[1].last):
         if peer.last < seen.at - seconds:
             break
+        if is_within(scene, pair.server, address):
+            continue
         known = [each for each in pairs if any(who_may_be_at(scene, each, address))]
         often = "seen %d times, last at %s" % (peer.count, _moment(peer.last))
         if not known:

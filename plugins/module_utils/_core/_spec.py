@@ -37,6 +37,7 @@ class StepSpec:
         edits: options to set, by file: ``path``, ``format`` and ``options``.
         files: the files that the kind may edit.
         makes: the modes of those that are made where they are missing.
+        effects: what other programs that read one of those are told once it has changed, instead of the process.
         test: the configuration test, as arguments.
         apply: ``reload`` or ``restart``.
         reload, restart: how that is done.
@@ -67,6 +68,7 @@ class StepSpec:
     edits: t.Sequence[Json] = ()
     files: t.Sequence[str] = ()
     makes: t.Mapping[str, str] = field(default_factory=dict)
+    effects: t.Mapping[str, Json] = field(default_factory=dict)
     test: t.Sequence[str] = ()
     apply: str = "reload"
     reload: Json = field(default_factory=dict)

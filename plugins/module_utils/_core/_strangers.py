@@ -77,7 +77,7 @@ def _why_unwatched(seen: SeenWatch | None) -> str:
 def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], peers: t.Iterable[Peer]) -> Hold | None:
     shape = scene.shape(pairs[0])
     for peer in peers:
-        if peer.state == "TIME_WAIT" and not peer.new:
+        if (peer.state == "TIME_WAIT" and not peer.new) or is_within(scene, pairs[0].server, peer.address):
             continue
         known = sorted({who for pair in pairs for who in who_may_be_at(scene, pair, peer.address)})
         if not known:
@@ -112,6 +112,14 @@ def who_may_be_at(scene: Scene, pair: Pair, address: str) -> t.Iterator[str]:
     for between in scene.origins(pair)[1:]:
         if scene.whereabouts(between)(address):
             yield "%s through %s" % (pair.client.name, between.component)
+
+
+def is_within(scene: Scene, server: Instance, address: str) -> bool:
+    """Return whether who has an address may go on in the clear: the tunnel of a server that has one, over loopback.
+
+    The program behind it listens there for good, so nobody on its host is cut off.
+    """
+    return "besides" in scene.kinds[server.name].process and _is_loopback(address)
 
 
 def _is_loopback(address: str) -> bool:

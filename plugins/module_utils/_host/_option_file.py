@@ -13,7 +13,7 @@ from .._core._errors import TlsError
 from .._core._masked import MASK, is_secret
 from .._core._option_formats import read
 from .._core._options import Setting, edit
-from ._files import write_durable
+from ._files import make_directory, write_durable
 from ._reading import FilesError, Found, Owner, read_regular
 
 
@@ -60,7 +60,8 @@ class OptionFile:
         self.changes = [change for each in settings for change in _plan(path, text, form, each)]
 
     def write(self) -> None:
-        """Write all of it at once; mode, owner, access list and label stay."""
+        """Write all of it at once, with its folder where that is missing; mode, owner, access list and label stay."""
+        make_directory(os.path.dirname(self.path))
         write_durable(self.path, self.edited, mode=self._found.mode, owner=self._found.owner)
 
 

@@ -81,8 +81,9 @@ class Sight:
     # Sockets
 
     def sockets(self) -> list[Row]:
-        """Return the sockets of the instance's processes."""
-        pids = self.pids()
+        """Return the sockets of the instance's processes, and of the program that it speaks for."""
+        besides = (self.asked.get("process") or {}).get("besides")
+        pids = [*self.pids(), *(self._try("process", lambda: pids_of(besides)) or [])]
         if not pids:
             return []
         from ._sockets import own_sockets

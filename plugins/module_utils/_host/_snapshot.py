@@ -73,6 +73,14 @@ class Snapshot:
         """Return the files that it holds."""
         return sorted(self._rows())
 
+    def folders(self) -> list[str]:
+        """Return the folders of its files that were not there before the step."""
+        return list((read_json(self._before) or {}).get("folders") or ())
+
+    def changed(self) -> list[str]:
+        """Return the files that do not hold what they held before the step."""
+        return [path for path in self.paths() if _data(read_regular(path)) != _data(self._kept(path))]
+
     def covers(self, files: t.Sequence[str]) -> bool:
         """Return whether it holds all of these files; a step without files needs none."""
         return not files or set(files) <= set(self._rows())
@@ -106,10 +114,11 @@ class Snapshot:
             make_directory(folder, mode=0o700)
         rows = {path: self._keep(found) for path, found in contents.items()}
         moment = time.time()
+        folders = sorted({*self.folders(), *(each for path in files for each in _missing_folders(path))})
         ours = {p: _text(held.data) for p, held in found.items() if held and _data(contents[p]) != held.data}
         if ours:
             _write_json(self._intended, {"files": ours, "of": moment})
-        _write_json(self._before, {"files": rows, "at": moment})
+        _write_json(self._before, {"files": rows, "folders": folders, "at": moment})
         self._drop_others({row["sha256"] for row in rows.values() if row})
 
     def reopen(self) -> None:
@@ -228,6 +237,13 @@ class Snapshot:
         if before is None or after is None:
             return before if _data(found) == _data(after) else found
         return _without(found, before, after, ours_wins=True)
+
+
+def _missing_folders(path: str) -> t.Iterator[str]:
+    folder = os.path.dirname(path)
+    while folder and not os.path.lexists(folder):
+        yield folder
+        folder = os.path.dirname(folder)
 
 
 def _without(found: Found, before: Found, after: Found, *, ours_wins: bool = False) -> Found:

@@ -9,6 +9,7 @@ files held and what it meant to make of them. Every part may be killed at any po
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
@@ -143,7 +144,7 @@ class Step:
             self._marker.note("editing")
         self._test()
         self._marker.note("reloading", ran=bool(self._marker.entry().get("ran")) or self._runs())
-        self._take_effect()
+        self._take_effect(self._snapshot.changed() if self._snapshot.exists() else [])
         self._marker.clear()
 
     # Reverse
@@ -171,13 +172,17 @@ class Step:
         self._marker.note("reversing", to={**self._put_back(), **to})
         for path in self._snapshot.paths():
             sweep(*os.path.split(path))  # what a killed try left beside a file that it had not changed yet
+        changed = sorted({*self._snapshot.changed(), *ways})
         for path, wanted in ways.items():
             if wanted is None:
                 remove(path)
             else:
                 write_durable(path, wanted.data, mode=wanted.mode, owner=wanted.owner)
+        for folder in reversed(self._snapshot.folders()):
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                os.rmdir(folder)
         self._test()
-        self._take_effect()
+        self._take_effect(changed)
         self._snapshot.forget()
         self._marker.clear()
         return True
@@ -209,20 +214,50 @@ class Step:
         return bool(pids_of(self._spec.process))
 
     def _test(self) -> None:
-        if self._spec.test:
+        if self._spec.test and self._may_run():
             run([str(part) for part in self._spec.test], what="the configuration test")
 
-    def _take_effect(self) -> None:
+    def _may_run(self) -> bool:
+        """Return whether the process has what it cannot run without, where its kind names a file that steps make."""
+        needs = self._spec.process.get("needs")
+        return not needs or os.path.isfile(str(needs))
+
+    def _take_effect(self, changed: t.Sequence[str]) -> None:
+        """Have programs take what the step changed: the process, and others that read files of their own.
+
+        Others are told to use the process after that is there, and to leave it before that goes.
+        """
         spec = self._spec
         # One that ran when it was given the step, and is gone, died of it; what somebody stopped is not ours to start.
-        died = self._marker.entry().get("ran") and not self._runs()
+        died = bool(self._marker.entry().get("ran")) and not self._runs()
         if spec.may_rest and not died and not self._runs():
             return
-        what = "restart" if spec.apply == "restart" or (died and spec.restart) else "reload"
-        action = (spec.restart if what == "restart" else spec.reload) or spec.restart or spec.reload
-        before = pids_of(spec.process)[1:] if spec.workers == "replaced" else []
-        apply(action, what=what)
-        pids = wait_until(spec.process, spec.wait_for, seconds=SETTLE_SECONDS + spec.interruption)
+        others = [way for path, way in sorted(spec.effects.items()) if path in changed]
+        is_own = not changed or any(path not in spec.effects for path in changed)
+        before = pids_of(spec.process)[1:] if is_own and spec.workers == "replaced" else []
+        if not self._may_run():
+            _tell(others)
+        if is_own:
+            self._apply(died=died)
+        if self._may_run():
+            _tell(others)
+        process = spec.process if self._may_run() else {}
+        pids = wait_until(process, spec.wait_for, seconds=SETTLE_SECONDS + spec.interruption)
         wait_for_retirement(before, seconds=SETTLE_SECONDS + spec.interruption)
-        loaded: Json = {"generation": linked(self._base, "current"), "at": now(), "pids": pids}
-        write_json(os.path.join(self._base, LOADED), loaded)
+        if is_own:
+            loaded: Json = {"generation": linked(self._base, "current"), "at": now(), "pids": pids}
+            write_json(os.path.join(self._base, LOADED), loaded)
+
+    def _apply(self, *, died: bool) -> None:
+        """Have the process take its configuration; one that lives by a file of ours starts and ends with it."""
+        spec = self._spec
+        turns = bool(spec.process.get("needs")) and not (self._may_run() and self._runs())
+        what = "restart" if spec.apply == "restart" or ((died or turns) and spec.restart) else "reload"
+        apply((spec.restart if what == "restart" else spec.reload) or spec.restart or spec.reload, what=what)
+
+
+def _tell(ways: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Have other programs take their configuration, each once."""
+    for at, way in enumerate(ways):
+        if way not in ways[:at]:
+            apply(way, what="restart")

@@ -203,6 +203,18 @@ def test_whoever_uses_the_clear_listener_keeps_it_open_and_is_named(peer, named)
     assert held(scene, "step enforce-sql store@db1", watched=watched) == ((named, True) if named else None)
 
 
+def test_who_speaks_for_a_program_over_loopback_is_no_stranger_there():
+    scene = at_stage(scene_of(), "switched")
+    watched = {"store.sql@db1": SeenWatch(peers=(Peer("127.0.0.1", 1),))}
+    target = "step enforce-sql store@db1"
+    assert held(scene, target, watched=watched) == ("127.0.0.1, which no enumerated client has", True)
+    kind = dataclasses.replace(scene.kinds["store@db1"], process={"service": "tunnel", "besides": {}})
+    behind = dataclasses.replace(scene, kinds={**scene.kinds, "store@db1": kind})
+    assert held(behind, target, watched=watched) is None
+    watched = {"store.sql@db1": SeenWatch(peers=(Peer("10.9.9.9", 1),))}
+    assert held(behind, target, watched=watched) == ("10.9.9.9, which no enumerated client has", True)
+
+
 def test_an_address_that_a_host_was_seen_to_have_is_its_own():
     scene = dataclasses.replace(at_stage(scene_of(), "switched"), hosts={"app2": SeenHost(("10.9.9.9",))})
     watched = {"store.sql@db1": SeenWatch(peers=(Peer("10.9.9.9", 1),))}

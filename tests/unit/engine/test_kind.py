@@ -105,6 +105,21 @@ def test_a_stage_that_has_no_step_restarts_nothing():
         thing({"restarts": ["verify"]})
 
 
+def test_the_names_of_the_instance_are_put_in_once():
+    declared = {**DECLARED, "process": {"service": "{unit}"}, "settings": {**DECLARED["settings"]}}
+    declared["settings"]["unit"] = {"type": "str", "default": "x-{component}.service"}
+    declared["settings"]["path"] = {"type": "path", "default": "/units/{unit}"}
+    kind = thing({**declared, "files": ["{path}"]}, config="/a")
+    assert (kind.process, kind.files) == ({"service": "x-a.service"}, ("/units/x-a.service",))
+
+
+def test_a_file_of_another_program_says_what_it_is_told_and_may_be_none():
+    rows = [{"path": "{config}", "then": {"service": "b"}}, {"path": "{other}", "then": {}}]
+    declared = {**DECLARED, "files": rows, "settings": {**DECLARED["settings"], "other": {"type": "path"}}}
+    kind = thing(declared, config="/a")
+    assert (kind.files, kind.effects) == (("/a",), {"/a": {"service": "b"}})
+
+
 def test_a_file_to_make_has_its_mode():
     kind = thing({**DECLARED, "files": ["{config}", {"path": "/etc/b.ini", "mode": "0640"}]}, config="/a")
     assert (kind.files, kind.makes) == (("/a", "/etc/b.ini"), {"/etc/b.ini": "0640"})
