@@ -58,7 +58,16 @@ class Authority:
         """Issue a certificate for ``names``, valid from and until so many days from now."""
         return self._sign(file, names, subject="", key=self.root.key, days=days, authority=False)
 
-    def _sign(self, file, names, *, subject, key, days, authority) -> Issued:
+    def _sign(
+        self,
+        file: str,
+        names: t.Sequence[str],
+        *,
+        subject: str,
+        key: ec.EllipticCurvePrivateKey | None,
+        days: tuple[float, float],
+        authority: bool,
+    ) -> Issued:
         own = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         common = [x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else []
@@ -80,7 +89,7 @@ class Authority:
         if not authority:
             usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
             builder = builder.add_extension(usages, critical=False).add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+                x509.AuthorityKeyIdentifier.from_issuer_public_key((key or own).public_key()), critical=False
             )
         certificate = builder.sign(key or own, hashes.SHA256())
         paths = self.folder / (file + ".pem"), self.folder / (file + ".key")
