@@ -146,6 +146,14 @@ lab-test: test-venv ## The lab on real hosts, part of integration; takes root, a
 	@[ "$$(id -u)" != 0 ] || scripts/lab-packages || true
 	@$(pytest) --quiet -m "not soak" tests/lab
 
+scenarios ?= default
+
+.PHONY: molecule
+molecule: link ## Scenarios on hosts of the lab: the whole story, or scenarios="default mutual rollback idempotence"; takes root
+	@scripts/venv .venv-molecule controller run molecule
+	@[ "$$(id -u)" != 0 ] || scripts/lab-packages || true
+	@scripts/molecule $(scenarios)
+
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point, each kind by itself on hosts of the lab
 	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
@@ -167,5 +175,5 @@ build: run-venv ## Makes the collection's archive in build/dist
 clean: ## Removes everything that is made here
 	@[ ! -d .demo ] || [ ! -x $(python) ] || $(python) tests/fleet/demo.py down
 	@[ ! -d .demo-hard ] || [ ! -x $(python) ] || $(python) tests/fleet/demo_hard.py down
-	rm -rf build .venv .venv38 .venv-pkilint .venv-sslyze .demo .demo-hard .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
+	rm -rf build .venv .venv38 .venv-molecule .venv-pkilint .venv-sslyze .demo .demo-hard .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,8 +23,10 @@ SIZE_LIMIT: t.Final = 64 * 1024
 _COMMON_NAME: t.Final = bytes.fromhex("550403")
 _ORGANIZATION: t.Final = bytes.fromhex("55040a")
 _SUBJECT_ALT_NAME: t.Final = bytes.fromhex("551d11")
+_BASIC_CONSTRAINTS: t.Final = bytes.fromhex("551d13")
 
 _SEQUENCE: t.Final = 0x30
+_TRUE: t.Final = (0x01, b"\xff")
 _INTEGER: t.Final = 0x02
 _OCTETS: t.Final = 0x04
 _OID: t.Final = 0x06
@@ -97,6 +99,17 @@ def read_certificate(der: bytes) -> Certificate:
         )
     except (IndexError, ValueError, OverflowError) as error:
         raise DerError("these %d bytes are not a certificate: %s" % (len(der), error)) from error
+
+
+def is_authority(der: bytes) -> bool:
+    """Return whether a certificate that could be read says that its owner may sign others (RFC 5280, 4.2.1.9).
+
+    A self-signed one of version 1 may: it has no place to say so, and libraries take it for an anchor all the same.
+    """
+    fields = _fields(_take(_fields(_only(der, _SEQUENCE)), 0, _SEQUENCE))
+    if not fields or fields[0][0] != _VERSION:
+        return _take(fields, 2, _SEQUENCE) == _take(fields, 4, _SEQUENCE)
+    return _TRUE in (_extension(fields, _BASIC_CONSTRAINTS) or ())
 
 
 def key_of_request(der: bytes) -> bytes:
@@ -179,16 +192,21 @@ def _time(tag: int, content: bytes) -> int:
     return calendar.timegm((year, month, day, hour, minute, second))
 
 
-def _alternative_names(fields: t.Sequence[_Field]) -> tuple[str, ...]:
+def _extension(fields: t.Sequence[_Field], oid: bytes) -> list[_Field] | None:
+    """Return what stands in one extension, which is a sequence; None if the certificate has none of that kind."""
     for tag, content in fields:
         if tag != _EXTENSIONS:
             continue
         for _unused, extension in _fields(_only(content, _SEQUENCE)):
             parts = _fields(extension)
-            if parts[0] == (_OID, _SUBJECT_ALT_NAME):
-                names = _fields(_only(_take(parts, len(parts) - 1, _OCTETS), _SEQUENCE))
-                return tuple(name for name in (_alternative_name(*entry) for entry in names) if name)
-    return ()
+            if parts[0] == (_OID, oid):
+                return _fields(_only(_take(parts, len(parts) - 1, _OCTETS), _SEQUENCE))
+    return None
+
+
+def _alternative_names(fields: t.Sequence[_Field]) -> tuple[str, ...]:
+    names = _extension(fields, _SUBJECT_ALT_NAME) or ()
+    return tuple(name for name in (_alternative_name(*entry) for entry in names) if name)
 
 
 def _alternative_name(tag: int, content: bytes) -> str | None:
