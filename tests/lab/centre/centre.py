@@ -33,12 +33,13 @@ from ..names import Wanted
 HERE: t.Final = Path(__file__).resolve().parent
 ROOT: t.Final = HERE.parents[2]
 BIN: t.Final = Path(sys.executable).parent
-HOSTS: t.Final = ("web1", "web2", "lb1", "db1", "mx1", "app1", "app2")
+HOSTS: t.Final = ("web1", "web2", "lb1", "db1", "db2", "mx1", "app1", "app2")
 
 #: The client with which a kind of server is asked, and what it needs to know.
 CLIENTS: t.Final[t.Mapping[str, t.Mapping[str, str]]] = {
     "apache": {"client": "curl"},
     "haproxy": {"client": "curl"},
+    "mariadb": {"client": "mariadb", "user": "load"},
     "nginx": {"client": "curl"},
     "postfix": {"client": "smtp"},
     "postgresql": {"client": "psql", "user": "load", "database": "load"},

@@ -1,0 +1,4 @@
+# MariaDB, and an account that may log in from this network.
+sed -i 's/^bind-address.*/bind-address = 0.0.0.0/' /etc/mysql/mariadb.conf.d/50-server.cnf
+systemctl start mariadb
+mariadb -e "create user 'load'@'%'"
