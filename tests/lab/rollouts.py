@@ -129,8 +129,8 @@ class LabFleet(Fleet):
         return Load(now["answered"], now["lost"], tuple(now["faults"]))
 
     def rest(self, host: str, name: str) -> None:
-        """End an application."""
-        self.lab.ssh(host, "systemctl stop load-%s" % name)
+        """End an application, and forget what it counted."""
+        self.lab.ssh(host, "systemctl stop load-%s; rm /etc/load/%s.*" % (name, name))
 
     def _counted(self, host: str, name: str) -> Json:
         found: Json = json.loads(self.lab.ssh(host, "cat /etc/load/%s.ini.json 2>/dev/null || echo {}" % name))

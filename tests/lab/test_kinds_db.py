@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import typing as t
 from pathlib import Path
 
@@ -26,6 +28,13 @@ def lab() -> t.Iterator[Lab]:
     driver.build(print)
     with driver.lab(NET, parse_hosts("db1,db2,app1")) as found:
         yield found
+
+
+def is_closed(address: str, port: int) -> bool:
+    """Return whether a port refuses connections."""
+    with socket.socket() as sock:
+        sock.settimeout(5)
+        return sock.connect_ex((address, port)) == errno.ECONNREFUSED
 
 
 def tell(kind: str, **figures: object) -> None:
@@ -87,6 +96,7 @@ def test_redis_and_its_replica_move_without_a_lost_request(lab: Lab, tmp_path: P
     assert "certificate required" in known.refusal(db1, 6380)
     assert "unknown ca" in known.refusal(db1, 6380, as_="foreign")
     for address in (db1, db2):
+        assert is_closed(address, 6379)
         assert "refused" in fleet.refuses("app1", "redis-cli -e -h %s -p 6379 PING" % address)
     assert "master_link_status:up" in lab.ssh("db2", info(db2, "copy"))
     assert "master_port:6380" in lab.ssh("db2", info(db2, "copy"))
@@ -172,24 +182,24 @@ def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_pa
                     "listeners": {"sql": {"port": 5432, "protocol": "postgresql"}},
                 },
                 "crm": {"kind": "libpq", "hosts": ["app1"]},
-                "wall": {"kind": "libpq", "hosts": ["app1"]},
+                "board": {"kind": "libpq", "hosts": ["app1"]},
             },
             "connections": [
                 {"client": "crm", "server": "crm_db.sql", "dial": "db1.lab.test"},
                 {"client": "crm_copy", "server": "crm_db.sql"},
-                {"client": "wall", "server": "crm_copy.sql"},
+                {"client": "board", "server": "crm_copy.sql"},
             ],
         },
         settings={
             "crm_db": {"demand": [rule, copying], "user": "crm", "database": "crm", "logins": {"crm_copy": copier}},
             "crm_copy": {"standby": standby, "user": "crm", "database": "crm"},
             "crm": {"process": {"service": "load-crm"}},
-            "wall": {"process": {"service": "load-wall"}},
+            "board": {"process": {"service": "load-board"}},
         },
     )
     fleet.work("app1", "crm", "postgresql", {"service": "crm_db", "ask": "insert into asked values (1) returning 1"})
-    fleet.work("app1", "wall", "postgresql", {"service": "crm_copy", "ask": "select 1 from asked limit 1"})
-    fleet.worked("app1", "wall")
+    fleet.work("app1", "board", "postgresql", {"service": "crm_copy", "ask": "select 1 from asked limit 1"})
+    fleet.worked("app1", "board")
     files = {"db1": (config, hba), "db2": (config, hba, standby), "app1": (SERVICES,)}
     before = {host: fleet.held(host, *paths) for host, paths in files.items()}
     units = [(host, "postgresql@15-main") for host in ("db1", "db2")]
@@ -198,7 +208,7 @@ def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_pa
     seconds = round(fleet.enforced(), 1)
 
     starttls = ("-starttls", "postgres")
-    known, judge = Judge(fleet, "app1", "crm", tmp_path / "crm"), Judge(fleet, "app1", "wall", tmp_path / "wall")
+    known, judge = Judge(fleet, "app1", "crm", tmp_path / "crm"), Judge(fleet, "app1", "board", tmp_path / "board")
     assert known.refusal(db1, 5432, *starttls, as_="itself") == judge.refusal(db2, 5432, *starttls) == ""
     assert "unknown ca" in known.refusal(db1, 5432, *starttls, as_="foreign")
     for name in ("db1", "db2"):
@@ -210,14 +220,14 @@ def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_pa
     assert lab.ssh("db1", "cd /; " + streams).split() == ["t"]
 
     fleet.unchanged(*units)
-    load = [fleet.worked("app1", name) for name in ("crm", "wall")]
+    load = [fleet.worked("app1", name) for name in ("crm", "board")]
     fleet.taken_back()
     assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
-    after = [fleet.worked("app1", name) for name in ("crm", "wall")]
+    after = [fleet.worked("app1", name) for name in ("crm", "board")]
     tell("postgresql", seconds=seconds, answered=[each.answered for each in after], lost=[each.lost for each in after])
     assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
     assert [fleet.started(*unit) for unit in units] == started
-    for name in ("crm", "wall"):
+    for name in ("crm", "board"):
         fleet.rest("app1", name)
 
 
@@ -290,3 +300,54 @@ def test_mariadb_is_restarted_once_and_loses_no_more_than_that_takes(lab: Lab, t
     tell("mariadb", seconds=seconds, answered=after.answered, lost_moving=moved.lost, lost_at_all=after.lost)
     assert moved.lost <= 20 and after.lost <= 2 * 20, after
     fleet.rest("app1", "shop")
+
+
+# RabbitMQ
+
+BROKER: t.Final = """\
+set -e
+systemctl start rabbitmq-server
+rabbitmqctl -q add_user desk geheim < /dev/null
+rabbitmqctl -q set_permissions desk '.*' '.*' '.*' < /dev/null
+"""
+
+
+def test_rabbitmq_is_restarted_in_each_stage_and_a_client_that_dials_anew_goes_on(lab: Lab, tmp_path: Path) -> None:
+    db1, ours = lab.host("db1").address, "/etc/rabbitmq/rabbitmq.conf"
+    lab.ssh("db1", "bash", given=BROKER)
+    lab.ssh("app1", "amqp-declare-queue --url amqp://desk:geheim@db1.lab.test -d -q asked")
+    fleet = LabFleet(
+        lab,
+        tmp_path / "fleet",
+        model={
+            "components": {
+                "broker": {
+                    "kind": "rabbitmq",
+                    "hosts": ["db1"],
+                    "listeners": {"amqp": {"port": 5672, "secure_port": 5671, "protocol": "amqp", "mode": "mutual"}},
+                },
+                "bus": {"kind": "pem_service", "hosts": ["app1"]},
+            },
+            "connections": [{"client": "bus", "server": "broker.amqp", "dial": "db1.lab.test"}],
+        },
+        settings={"broker": {}, "bus": application("bus", mutual=True)},
+    )
+    fleet.work("app1", "bus", "amqp", {"host": "db1.lab.test", "port": "5672", "login": "desk:geheim"})
+    fleet.worked("app1", "bus")
+
+    seconds = round(fleet.enforced(), 1)
+
+    known = Judge(fleet, "app1", "bus", tmp_path / "bus")
+    assert known.refusal(db1, 5671, as_="itself") == ""
+    assert "certificate required" in known.refusal(db1, 5671)
+    assert "unknown ca" in known.refusal(db1, 5671, as_="foreign")
+    assert "opening socket" in fleet.refuses("app1", "amqp-get --url amqp://desk:geheim@db1.lab.test -q asked")
+    assert is_closed(db1, 5672)
+
+    fleet.unchanged(("db1", "rabbitmq-server"))
+    moved = fleet.worked("app1", "bus")
+    fleet.taken_back()
+    assert "No such file" in fleet.refuses("db1", "cat", ours)
+    after = fleet.worked("app1", "bus")
+    tell("rabbitmq", seconds=seconds, answered=after.answered, lost_moving=moved.lost, lost_at_all=after.lost)
+    fleet.rest("app1", "bus")

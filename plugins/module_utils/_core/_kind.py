@@ -62,6 +62,7 @@ CONTEXT: t.Final = frozenset(
         "key",
         "combined",
         "trust",
+        "number",
         "keystore",
         "keystore_password_file",
         "truststore",
@@ -322,10 +323,10 @@ def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.An
         KindError: an option asks for a word that this listener or pair does not have, such as its secure port.
     """
     options = []
-    for row in rows:
+    for row, words in _numbered(rows, context):
         if row.get("mode") not in (None, context.get("mode")):
             continue
-        filled = {key: _fill(value, context, row) for key, value in row.items()}
+        filled = {key: _fill(value, words, row) for key, value in row.items()}
         # a list of suites of a version that is not offered is empty: nothing is said of it
         is_empty = filled.get("value") == "" and _PLACEHOLDER.fullmatch(str(row["value"]))
         absent = filled.get("state") == "absent" or bool(is_empty)
@@ -341,6 +342,19 @@ def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.An
             )
         )
     return tuple(options)
+
+
+def _numbered(
+    rows: t.Iterable[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]
+) -> t.Iterator[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]]:
+    """Yield each row with its words; one of which the key has a number is one row for each part of its list."""
+    for row in rows:
+        if "{number}" not in str(row["key"]):
+            yield row, context
+            continue
+        parts = re.split(r"[:,\s]+", str(_fill(row.get("value"), context, row)).strip(":, "))
+        for number, part in enumerate(filter(None, parts), start=1):
+            yield {**row, "value": part}, {**context, "number": number}
 
 
 def _checked_settings(

@@ -88,6 +88,7 @@ class Profile:
             "classic_groups": ":".join(group for group in self.groups if "MLKEM" not in group),
             "group_names": " ".join(group for group in self.groups if "MLKEM" not in group),
             "apache_protocols": " ".join(["-all", *("+" + protocol for protocol in self.protocols)]),
+            "erlang_protocols": " ".join(protocol.lower() for protocol in self.protocols),
             "java_protocols": ",".join(self.protocols),
             "java_suites": ",".join(suite.iana for suite in self.suites),
         }

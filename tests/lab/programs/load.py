@@ -48,8 +48,28 @@ def mariadb(options: Options) -> list[str]:
     return ["mariadb", "--defaults-file=" + options["file"], "-nNBe", asked * REQUESTS]
 
 
+_AMQP: t.Final = """\
+url=$1 count=$2 pause=$3; shift 3
+# what follows -- is a command for each message; options behind it would be taken for those of amqp-consume
+timeout 10 amqp-consume --url "$url" "$@" -q asked -c $count -A -- cat & consumer=$!
+messages() { for each in $(seq $count); do echo $each; sleep $pause; done; }
+messages | amqp-publish --url "$url" "$@" -r asked -l || kill $consumer
+wait $consumer
+"""
+
+
+def amqp(options: Options) -> list[str]:
+    """Return the command that publishes messages and consumes them; the password is in the address."""
+    secure = options.get("tls") == "yes"
+    shown = ["--cert", options["certificate"], "--key", options["key"]] if options.get("key") else []
+    url = "%s://%s@%s:%s" % ("amqps" if secure else "amqp", options["login"], options["host"], options["port"])
+    trust = ["--cacert", options["trust"]] if secure else []
+    return ["bash", "-c", _AMQP, "amqp", url, str(REQUESTS), str(PAUSE), *trust, *shown]
+
+
 #: By client: its command, and what a line that answers a request looks like.
 CLIENTS: t.Final[t.Mapping[str, tuple[t.Callable[[Options], list[str]], t.Callable[[str], bool]]]] = {
+    "amqp": (amqp, str.isdigit),
     "mariadb": (mariadb, lambda line: line == "1"),
     "postgresql": (postgresql, lambda line: line == "1"),
     "redis": (redis, str.isdigit),

@@ -155,6 +155,13 @@ def test_an_option_of_one_mode_is_asked_for_at_listeners_of_that_mode_alone():
     assert [option.key for option in expand(kind.reads["permit"], {"mode": "mutual"})] == ["k", "verify"]
 
 
+def test_a_key_with_a_number_is_an_option_for_each_part_of_a_list():
+    row = {"file": "/f", "format": "conf", "key": "ciphers.{number}", "value": "{ciphers}:{ciphersuites}"}
+    found = expand([row], {"ciphers": "A:B", "ciphersuites": "C"})
+    assert [(each.key, each.value) for each in found] == [("ciphers.1", "A"), ("ciphers.2", "B"), ("ciphers.3", "C")]
+    assert [each.key for each in expand([row], {"ciphers": "", "ciphersuites": "C"})] == ["ciphers.1"]
+
+
 def test_a_stage_has_options_of_the_kind_and_of_its_users():
     reads = {"permit": [{"file": "{config}", "key": "k", "value": "v"}, DECLARED["reads"]["permit"]]}
     kind = thing({**DECLARED, "reads": reads}, config="/a", permit=[{"key": "more", "value": "w"}])

@@ -109,6 +109,7 @@ OURS = {
     "mariadb": Roles(True),
     "nginx": Roles(True, True, True),
     "postgresql": Roles(True, dials=True),
+    "rabbitmq": Roles(True, True),
     "redis": Roles(True, True, True),
 }
 
