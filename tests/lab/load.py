@@ -1,9 +1,10 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client that asks its servers all the while, on a host of the lab: what is asked, and lost, lies in /run/app.json.
+"""A client that asks its servers all the while, on a host of the lab.
 
-Its option file has a section for each server: protocol, address, port; and once it uses TLS `tls`, `trust`, perhaps
+Its name is the argument: `app` reads /etc/app.ini, and counts what it asked, and what was lost, in /run/app.json. The
+option file has a section for each server: protocol, address, port; and once it uses TLS `tls`, `trust`, perhaps
 `certificate` and `key`. It verifies chain and name. It reads them anew for each request.
 """
 
@@ -16,12 +17,11 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import typing as t
 from urllib.request import HTTPSHandler, build_opener
 
-OPTIONS: t.Final = "/etc/app.ini"
-COUNTS: t.Final = "/run/app.json"
 SECONDS: t.Final = 5.0
 
 Options = t.Mapping[str, str]
@@ -92,7 +92,7 @@ def ask_sip(options: Options) -> None:
         own = "%s:%d" % sock.getsockname()[:2]
         via = "TLS" if options.get("tls") == "yes" else "TCP"
         lines = (
-            "OPTIONS sip:%s SIP/2.0" % options["address"],
+            "OPTIONS sip:%s:%s;transport=%s SIP/2.0" % (options["address"], options["port"], via.lower()),
             "Via: SIP/2.0/%s %s;branch=z9hG4bK%d;rport" % (via, own, time.monotonic_ns()),
             "From: <sip:app@lab.test>;tag=%d" % time.monotonic_ns(),
             "To: <sip:%s>" % options["address"],
@@ -111,25 +111,25 @@ def ask_sip(options: Options) -> None:
 ASKING: t.Final = {"echo": ask_echo, "http": ask_http, "ldap": ask_ldap, "sip": ask_sip, "smtp": ask_smtp}
 
 
-def main() -> None:
+def main(name: str) -> None:
     """Ask each server in turn, for ever."""
     counts: dict[str, dict[str, t.Any]] = {}
     while True:
         options = configparser.ConfigParser(interpolation=None)
-        options.read(OPTIONS)
-        for name in options.sections():
-            row = counts.setdefault(name, {"asked": 0, "lost": 0, "why": ""})
+        options.read("/etc/%s.ini" % name)
+        for server in options.sections():
+            row = counts.setdefault(server, {"asked": 0, "lost": 0, "why": ""})
             row["asked"] += 1
             try:
-                ASKING[options[name]["protocol"]](options[name])
+                ASKING[options[server]["protocol"]](options[server])
             except Exception as error:  # whatever it is, the request is lost
                 row["lost"] += 1
                 row["why"] = row["why"] or "%s: %s" % (type(error).__name__, error)
-        with open(COUNTS + ".new", "w") as file:
+        with open("/run/%s.new" % name, "w") as file:
             json.dump(counts, file)
-        os.rename(COUNTS + ".new", COUNTS)
+        os.rename("/run/%s.new" % name, "/run/%s.json" % name)
         time.sleep(0.05)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 import yaml
-from integration.harness import ENFORCE, PASSPHRASE, Fleet, Run
+from integration.harness import ENFORCE, PASSPHRASE, Fleet
 
 from . import LabError
 from .driver import Lab
@@ -73,13 +73,15 @@ class Story(Fleet):
         path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump(data, sort_keys=False, width=1000))
 
-    def must_be_enforced(self) -> Run:
-        """Fail unless a rollout takes all pairs to the end, and a second one changes nothing."""
+    def must_be_enforced(self) -> None:
+        """Fail unless a rollout takes all pairs to the end."""
         run = self.playbook("rollout", *ENFORCE).must_end(0)
         assert set(self.stages().values()) == {("enforced", "done")}, run.last_lines
+
+    def must_be_unchanged(self) -> None:
+        """Fail unless a rollout finds nothing to do."""
         again = self.playbook("rollout", *ENFORCE).must_end(0)
         assert again.changed == 0, again.text[-3000:]
-        return run
 
     def must_go_back(self) -> None:
         """Fail unless a rollback takes back all that rollouts did."""
@@ -88,32 +90,32 @@ class Story(Fleet):
 
     # its client
 
-    def start_app(self, host: str, servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
-        """Start the client on a host; `servers` has what its option file says of each."""
-        rows = ["[%s]\n%s" % (name, "".join("%s = %s\n" % row for row in one.items())) for name, one in servers.items()]
-        self.put(host, "/etc/app.ini", "\n".join(rows))
+    def start_app(self, host: str, servers: t.Mapping[str, t.Mapping[str, t.Any]], *, name: str = "app") -> None:
+        """Start a client on a host; `servers` has what its option file says of each."""
+        rows = ["[%s]\n%s" % (each, "".join("%s = %s\n" % row for row in one.items())) for each, one in servers.items()]
+        self.put(host, "/etc/%s.ini" % name, "\n".join(rows))
         self.put(host, "/usr/local/bin/app", Path(__file__).with_name("load.py").read_text())
-        self.lab.ssh(host, "systemd-run --quiet --unit=app /usr/bin/python3 /usr/local/bin/app")
-        self.must_be_answered_anew(host)
+        self.lab.ssh(host, "systemd-run --quiet --unit=%s /usr/bin/python3 /usr/local/bin/app %s" % (name, name))
+        self.must_be_answered_anew(host, name=name)
 
     def put(self, host: str, path: str, text: str) -> None:
         """Write a file on a host, as somebody who works there."""
         self.lab.ssh(host, "cat >%s" % path, given=text)
 
-    def counted(self, host: str) -> dict[str, Traffic]:
-        """Return what the client has counted so far, by server."""
+    def counted(self, host: str, *, name: str = "app") -> dict[str, Traffic]:
+        """Return what a client has counted so far, by server."""
         try:
-            found = json.loads(self.lab.ssh(host, "cat /run/app.json"))
+            found = json.loads(self.lab.ssh(host, "cat /run/%s.json" % name))
         except LabError:
             return {}
-        return {name: Traffic(**row) for name, row in found.items()}
+        return {each: Traffic(**row) for each, row in found.items()}
 
-    def must_be_answered_anew(self, host: str) -> dict[str, Traffic]:
-        """Fail unless each server answers again, and return what was counted by then."""
-        before, until = self.counted(host), time.monotonic() + 20
+    def must_be_answered_anew(self, host: str, *, name: str = "app") -> dict[str, Traffic]:
+        """Fail unless each server answers a client again, and return what it had counted by then."""
+        before, until = self.counted(host, name=name), time.monotonic() + 20
         while True:
-            now = self.counted(host)
-            if now and all(_answered(now, name) > _answered(before, name) for name in now):
+            now = self.counted(host, name=name)
+            if now and all(_answered(now, each) > _answered(before, each) for each in now):
                 return now
             assert time.monotonic() < until, now
             time.sleep(0.2)
@@ -135,7 +137,7 @@ class Story(Fleet):
         name = where.partition(":")[0]
         command = ["openssl", "s_client", "-connect", where, "-brief", "-CAfile", "/etc/connsec/app/current/trust.pem"]
         command += ["-verify_hostname", name, "-verify_return_error", *arguments]
-        say = "(printf %s; sleep %s)" % (shlex.quote(words), 0.5 if words else 0)
+        say = "(printf %s; sleep %s)" % (shlex.quote(words), 1.5 if words else 0)
         return self.lab.ssh(host, "%s | timeout 10 %s 2>&1 || true" % (say, shlex.join(command)))
 
     def must_be_on_tls(self, host: str, where: str, *arguments: str) -> None:
@@ -148,7 +150,7 @@ class Story(Fleet):
     def ours(self) -> tuple[str, ...]:
         """Return the arguments by which openssl presents the client's certificate."""
         folder = "/etc/connsec/app/current/"
-        return ("-cert", folder + "fullchain.pem", "-key", folder + "key.pem")
+        return ("-cert", folder + "certificate.pem", "-cert_chain", folder + "chain.pem", "-key", folder + "key.pem")
 
     def foreign(self, host: str) -> tuple[str, ...]:
         """Return the arguments by which openssl presents the certificate of a CA that nobody here knows."""

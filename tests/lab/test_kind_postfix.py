@@ -85,7 +85,7 @@ def test_mail_is_moved_enforced_and_back(lab: Lab, tmp_path: Path) -> None:
     story.start_app("desk", {"mail": {"protocol": "smtp", "address": "mx", "port": 25, "to": "games@lab.test"}})
     began = time.monotonic()
     story.must_be_enforced()
-    print("enforced, and looked at again, in %.1f s" % (time.monotonic() - began))
+    print("enforced in %.1f s" % (time.monotonic() - began))
     relayed(lab, 2)
     must_have_arrived(lab, 4)
     print(story.must_be_answered_anew("desk"))
@@ -93,6 +93,7 @@ def test_mail_is_moved_enforced_and_back(lab: Lab, tmp_path: Path) -> None:
     must_be_refused(story)
     story.must_be_on_tls("desk", "mx:25", "-starttls", "smtp")
     since = story.started("mx", "postfix@-")
+    story.must_be_unchanged()
     story.must_go_back()
     assert {host: story.held(host, *FILES) for host in ("mx", "desk")} == before
     assert story.must_be_answered_anew("desk")["mail"].lost == 0
@@ -112,5 +113,5 @@ def must_be_refused(story: Story) -> None:
     assert "421 4.7.1 mx.localdomain Error: No client certificate presented" in without
     foreign = story.s_client("desk", "mx:25", "-starttls", "smtp", *story.foreign("desk"), **greeting)
     assert "421 4.7.1 mx.localdomain Error: Client certificate not trusted" in foreign
-    ours = story.s_client("desk", "mx:25", "-starttls", "smtp", *story.ours(), **greeting)
-    assert "250 CHUNKING" in ours, ours
+    ours = story.s_client("desk", "mx:25", "-starttls", "smtp", *story.ours(), words="EHLO desk\r\nMAIL FROM:<>\r\n")
+    assert "250 2.1.0 Ok" in ours, ours

@@ -158,6 +158,7 @@ def _written_name(key: str) -> str:
 
 
 _CONTROL: t.Final = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]"
+_BAD_DIRECTIVE: t.Final = {"hba": r"[#\"'\\]", "xml": r"[\s;{}#\"'\\<>=/&]"}
 _BAD_NAME: t.Final = {
     "conf": r"[\s=#]|^[;!\"']",
     "ini": r"[=:]|^[\[#;]",
@@ -201,7 +202,7 @@ def refuse_unwritable(setting: Setting, format: str) -> None:
 
 def _refuse_unwritable_directive(setting: Setting, format: str, *, where: str) -> None:
     """Refuse what no directive can be: of its value its parser tells more."""
-    bad = r"[\s;{}#\"'\\<>=/&]" if format == "xml" else r"[;{}#\"'\\<>]"
+    bad = _BAD_DIRECTIVE.get(format, r"[;{}#\"'\\<>]")
     if not setting.key or setting.key != " ".join(setting.key.split()) or re.search(bad, setting.key):
         raise OptionRefused("%r cannot be the name of an option in a file of format %s" % (setting.key, format))
     if setting.separator is not None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import typing as t
 
 from .._core._errors import TlsError
 from .._core._masked import masked
+from ._dial import hang_up
 from ._process import ProcessUnknown, pids_of
 from ._sockets import inodes, tcp_rows
 
@@ -76,9 +78,21 @@ def apply(action: Action, *, what: str) -> None:
     if action.get("command"):
         run([str(part) for part in action["command"]], what="the %s" % what)
     elif action.get("service"):
-        run(["systemctl", what, "--", str(action["service"])], what="the %s" % what)
+        _manage(str(action["service"]), what)
     elif action.get("signal"):
         _signal(str(action["signal"]), {"pid_file": action.get("pid_file")})
+
+
+def _manage(unit: str, what: str) -> None:
+    """Have the service manager reload or restart a unit.
+
+    A program that did not start with its new configuration has been tried several times, and systemd refuses further
+    ones for a while, though it may have another by now (systemd.unit, StartLimitIntervalSec=).
+    """
+    if what == "restart":
+        with contextlib.suppress(ProgramError):  # it has not failed, or was never loaded
+            run(["systemctl", "reset-failed", "--", unit], what="forgetting earlier failures")
+    run(["systemctl", what, "--", unit], what="the %s" % what)
 
 
 def _signal(name: str, process: Action) -> None:
@@ -159,8 +173,9 @@ def _missing(process: Action, pids: t.Sequence[int], ports: t.Sequence[Action]) 
 
 
 def _answers(address: str, port: int) -> bool:
+    """Return whether a port is open; nothing stays of the connection that a watch would take for somebody's."""
     try:
-        socket.create_connection((address, port), 1.0).close()
+        hang_up(socket.create_connection((address, port), 1.0))
     except OSError:
         return False
     return True

@@ -249,6 +249,12 @@ EDITED = [
     ("apache", "A 1\n<V *:80>\nB 2\n</V>\n", [put("V *:80", ".", None)], "A 1\n"),
     (
         "hba",
+        "1 sip:a:5060;transport=tcp\n",
+        [put("", "1 sip:a:5061;transport=tls", ""), put("", "1 sip:a:5060;transport=tcp", None)],
+        "1 sip:a:5061;transport=tls\n",
+    ),
+    (
+        "hba",
         "# first match\nlocal all all peer\nhost all all 0.0.0.0/0 md5\n",
         [put("", "hostnossl all all 0.0.0.0/0", "reject")],
         "# first match\nhostnossl all all 0.0.0.0/0 reject\nlocal all all peer\nhost all all 0.0.0.0/0 md5\n",

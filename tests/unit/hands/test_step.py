@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._spec import Spe
 from ansible_collections.connsec.tls.plugins.module_utils._host import _program, _step
 from ansible_collections.connsec.tls.plugins.module_utils._host._program import ProgramError
 from ansible_collections.connsec.tls.plugins.module_utils._host._reading import FilesError
+from ansible_collections.connsec.tls.plugins.module_utils._host._sockets import tcp_rows
 from ansible_collections.connsec.tls.plugins.module_utils._host._step import StepRefused
 from ansible_collections.connsec.tls.plugins.module_utils._host._way_back import refusals
 
@@ -324,6 +326,24 @@ def test_a_service_is_reloaded_and_found_by_its_manager(bench: Bench, monkeypatc
     assert set(calls) == {"reload -- router", "show --property=MainPID,ControlGroup -- router"}
     assert calls.count("reload -- router") == 1
     assert bench.loaded()["pids"] == [int(bench.pid_file.read_text())]
+
+
+def test_a_service_is_restarted_although_it_failed_too_often_before(still: Bench, monkeypatch) -> None:
+    tools = still.folder / "bin"
+    tools.mkdir()
+    (tools / "systemctl").write_text('#!/bin/sh\necho "$@" >>%s/calls\ntest "$1" = restart\n' % tools)
+    (tools / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", "%s:%s" % (tools, os.environ["PATH"]))
+    still.step(restart={"service": "router"}, apply="restart").carry_out("whole")
+    assert (tools / "calls").read_text().splitlines() == ["reset-failed -- router", "restart -- router"]
+
+
+def test_nothing_stays_of_a_look_at_a_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert _program._answers("127.0.0.1", port)
+        assert not [row for row in tcp_rows({port}) if row.state != "LISTEN"]
+    assert not _program._answers("127.0.0.1", port)
 
 
 STRANGE: list[tuple[dict[str, t.Any], str]] = [
