@@ -33,18 +33,24 @@ from ..names import Wanted
 HERE: t.Final = Path(__file__).resolve().parent
 ROOT: t.Final = HERE.parents[2]
 BIN: t.Final = Path(sys.executable).parent
-HOSTS: t.Final = ("web1", "web2", "lb1", "db1", "db2", "mx1", "app1", "app2")
+HOSTS: t.Final = ("web1", "web2", "lb1", "db1", "db2", "mx1", "mq1", "sip1", "app1", "app2")
 
 #: The client with which a kind of server is asked, and what it needs to know.
 CLIENTS: t.Final[t.Mapping[str, t.Mapping[str, str]]] = {
     "apache": {"client": "curl"},
     "haproxy": {"client": "curl"},
+    "kamailio": {"client": "sip"},
     "mariadb": {"client": "mariadb", "user": "load"},
     "nginx": {"client": "curl"},
     "postfix": {"client": "smtp"},
     "postgresql": {"client": "psql", "user": "load", "database": "load"},
+    "rabbitmq": {"client": "amqp", "user": "load:load"},
     "redis": {"client": "redis"},
+    "stunnel": {"client": "line"},
+    "tomcat": {"client": "curl"},
 }
+#: The kinds that are restarted, or whose program is, and so cut off their clients for a while; their pages say when.
+RESTARTED: t.Final = frozenset({"kamailio", "mariadb", "rabbitmq", "stunnel", "tomcat"})
 #: Seconds between two messages of a pair, and for which one is repeated until it is lost.
 INTERVAL: t.Final = 1.0
 PATIENCE: t.Final = 5.0
@@ -267,7 +273,7 @@ def traffic_of(centre: Centre) -> dict[str, t.Any]:
             "longest_gap_ms": row["longest_gap_ms"],
             "mode": modes[row["id"]],
             "kind": kinds[row["id"]]["kind"],
-            "permissive": True,
+            "permissive": kinds[row["id"]]["kind"] not in RESTARTED,
             "security": "tls" if row["tls"] else "clear",
             "said": row.get("said", ""),
         }

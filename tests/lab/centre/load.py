@@ -4,7 +4,7 @@
 """Load on servers that people run, with the clients that people have: load.py OPTIONS.INI, on a host of the lab.
 
 Each section `peer.<server>.<host>` of the options is a server that is asked once an interval, anew each time, by its
-`client`: curl, psql, mariadb, redis-cli, ldapsearch, amqp-publish, SMTP or SIP. `tls = yes` has that client speak TLS
+`client`: curl, psql, mariadb, redis-cli, ldapsearch, amqp-publish, SMTP, SIP, a line. `tls = yes` has it speak TLS
 and verify the name that it dials against `trust`, and present `certificate` and `key` where they are given.
 
 A message that is not answered is asked again for as long as `patience` says, and then it is lost. SIGHUP has the
@@ -180,7 +180,20 @@ def sip(peer: Peer) -> None:
         sock.close()
 
 
+def line(peer: Peer) -> None:
+    """Have a line repeated."""
+    name, secure = peer["name"], on_tls(peer)
+    with socket.create_connection((name, int(peer["port"])), timeout=ATTEMPT) as plain:
+        sock = context_of(peer).wrap_socket(plain, server_hostname=name) if secure else plain
+        sock.sendall(b"a line\n")
+        answer = sock.recv(100)
+        if answer != b"a line\n":
+            raise NotAnswered("it answers %r" % answer)
+        sock.close()
+
+
 SPOKEN: t.Final[t.Mapping[str, t.Callable[[Peer], None]]] = {
+    "line": line,
     "sip": sip,
     "smtp": smtp,
     **dict.fromkeys(COMMANDS, run_command),
