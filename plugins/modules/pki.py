@@ -105,7 +105,7 @@ options:
             certificate when a host is given them.
         type: list
         elements: str
-        choices: [crl, java, pem, pkcs12]
+        choices: [combined, crl, java, pem, pkcs12]
         default: [pem]
       issuer:
         description:

@@ -151,7 +151,7 @@ def _born(holding: Holding, formats: t.Collection[str]) -> dict[str, dict[str, t
             "identity": it.info.name,
             "spki_sha256": it.info.spki_sha256,
             "keystore": "pkcs12" in formats,
-            "combined": "combined" in formats,
+            **({"combined": True} if "combined" in formats else {}),
         }
         for folder, it in holding.presented.items()
         if it.secret is None

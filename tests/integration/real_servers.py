@@ -242,6 +242,30 @@ def get(port: int, path: str = "/") -> str:
     return answer.decode("latin-1")
 
 
+@contextlib.contextmanager
+def requests(port: int, wanted: str) -> t.Iterator[list[str]]:
+    """Ask all the time, each time over a new connection; hand out what was answered otherwise, and what failed."""
+    lost: list[str] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.005):
+            try:
+                answer = get(port)
+            except OSError as error:
+                lost.append(repr(error))
+            else:
+                lost.extend([] if wanted in answer else [answer])
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield lost
+    finally:
+        done.set()
+        thread.join()
+
+
 def seen(port: int, trust: str, *, client: Issued | None = None, foreign: Issued | None = None) -> dict[str, t.Any]:
     """Return what our own look shows of a secure port."""
     request: dict[str, t.Any] = {

@@ -24,6 +24,7 @@ from .real_servers import (
     is_open,
     kind_of,
     program,
+    requests,
     s_client,
     seen,
 )
@@ -279,3 +280,14 @@ def test_a_client_is_switched_verifies_and_is_taken_back_byte_by_byte(
         server.step("connect", (server.port, True), **to).carry_out("reverse")
         assert server.held() == before
         assert "clear" in answer_of(server, "clear")
+
+
+def test_no_request_is_lost_while_a_server_takes_its_configurations(server: Server) -> None:
+    both = (server.port, True), (server.secure_port, True)
+    with requests(server.port, "shop") as lost:
+        server.step("permit", *both).carry_out("whole")
+        if server.mode == "mutual":
+            server.step("demand", *both).carry_out("whole")
+            server.step("demand", *both).carry_out("reverse")
+        server.step("permit", (server.port, True), (server.secure_port, False)).carry_out("reverse")
+    assert lost == []

@@ -238,8 +238,8 @@ OPTIONS_REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"options": [{"key": "k", "value": "a\nb"}]}, "k holds a line end or another control character"),
     ({"options": [{"key": "k", "value": "v", "separator": "->"}]}, "separator is '->'"),
     (
-        {"options": [{"key": "k", "value": "v"}], "format": "xml"},
-        "value of format must be one of: ini, conf, properties",
+        {"options": [{"key": "k", "value": "v"}], "format": "yaml"},
+        "value of format must be one of: ini, conf, postfix, properties, apache, haproxy, hba, nginx, xml",
     ),
 ]
 
