@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import time
@@ -70,6 +71,15 @@ class LabFleet(Fleet):
         assert set(self.stages().values()) == {("enforced", "done")}, run.last_lines
         assert "unexercised" not in run.last_lines
         return seconds
+
+    def renewed(self, *units: tuple[str, str]) -> None:
+        """Renew every certificate, which has to be seen in use, and to start none of these units of hosts anew."""
+        before = [self.started(*unit) for unit in units]
+        self.edit_yaml("tls_connections.yml", lambda data: data.update(authorities={"connsec": {"leaf_days": 45}}))
+        run = self.playbook("rollout", *ENFORCE).must_end(0)
+        assert re.search(r"store: identity .*round 1 of \d: load", run.text, re.S), run.text[-3000:]
+        assert set(self.stages().values()) == {("enforced", "done")}, run.last_lines
+        assert [self.started(*unit) for unit in units] == before
 
     def unchanged(self, *units: tuple[str, str]) -> None:
         """Roll out again, which has to change nothing and to start none of these units of hosts anew."""

@@ -101,6 +101,7 @@ def test_redis_and_its_replica_move_without_a_lost_request(lab: Lab, tmp_path: P
     assert "master_link_status:up" in lab.ssh("db2", info(db2, "copy"))
     assert "master_port:6380" in lab.ssh("db2", info(db2, "copy"))
 
+    fleet.renewed(("db1", "redis-server"), ("db2", "redis-server"))
     fleet.unchanged(("db1", "redis-server"), ("db2", "redis-server"))
     load = [fleet.worked("app1", name) for name in ("desk", "wall")]
     fleet.taken_back()
@@ -219,6 +220,7 @@ def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_pa
     streams = "runuser -u postgres -- psql -Atqc 'select ssl from pg_stat_ssl join pg_stat_replication using (pid)'"
     assert lab.ssh("db1", "cd /; " + streams).split() == ["t"]
 
+    fleet.renewed(*units)
     fleet.unchanged(*units)
     load = [fleet.worked("app1", name) for name in ("crm", "board")]
     fleet.taken_back()
@@ -292,8 +294,10 @@ def test_mariadb_is_restarted_once_and_loses_no_more_than_that_takes(lab: Lab, t
     assert "Access denied" in fleet.refuses("app1", asked + "--skip-ssl")
     assert "1" in lab.ssh("app1", asked + "--ssl")
 
-    fleet.unchanged(("db1", "mariadb"))
     moved = fleet.worked("app1", "shop")
+    fleet.renewed(("db1", "mariadb"))
+    fleet.unchanged(("db1", "mariadb"))
+    assert fleet.worked("app1", "shop").lost == moved.lost
     fleet.taken_back()
     assert "No such file" in fleet.refuses("db1", "cat", ours)
     after = fleet.worked("app1", "shop")
@@ -344,8 +348,10 @@ def test_rabbitmq_is_restarted_in_each_stage_and_a_client_that_dials_anew_goes_o
     assert "opening socket" in fleet.refuses("app1", "amqp-get --url amqp://desk:geheim@db1.lab.test -q asked")
     assert is_closed(db1, 5672)
 
-    fleet.unchanged(("db1", "rabbitmq-server"))
     moved = fleet.worked("app1", "bus")
+    fleet.renewed(("db1", "rabbitmq-server"))
+    fleet.unchanged(("db1", "rabbitmq-server"))
+    assert fleet.worked("app1", "bus").lost == moved.lost
     fleet.taken_back()
     assert "No such file" in fleet.refuses("db1", "cat", ours)
     after = fleet.worked("app1", "bus")
