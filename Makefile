@@ -139,7 +139,8 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@$(pytest) $(demos)
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
 	@$(MAKE) lab-test
-	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, and each kind by itself on hosts of the lab"
+	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, each kind and role by itself on hosts of the"
+	@echo "lab; and by make molecule-all: the scenarios of molecule"
 
 .PHONY: lab-test
 lab-test: test-venv ## The lab on real hosts, part of integration; takes root, and elsewhere says what it leaves out
@@ -149,15 +150,20 @@ lab-test: test-venv ## The lab on real hosts, part of integration; takes root, a
 scenarios ?= default
 
 .PHONY: molecule
-molecule: link ## Scenarios on hosts of the lab: the whole story, or scenarios="default mutual rollback idempotence"; takes root
+molecule: link ## A rollout on hosts of the lab by molecule; others by scenarios="mutual page"; takes root
 	@scripts/venv .venv-molecule controller run molecule
 	@[ "$$(id -u)" != 0 ] || scripts/lab-packages || true
 	@scripts/molecule $(scenarios)
+
+.PHONY: molecule-all
+molecule-all: ## All scenarios, and what docs/task_molecule.md has its reader do
+	@$(MAKE) molecule scenarios="default mutual rollback idempotence page"
 
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point, each kind by itself on hosts of the lab
 	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
 	@$(pytest) -m soak tests/lab
+	@$(MAKE) molecule-all
 
 .PHONY: bench
 bench: run-venv ## Measures against ping, a plain loop and community.crypto; writes build/bench.json

@@ -16,8 +16,8 @@ import dataclasses
 import json
 import typing as t
 
-#: What is said in the clear, and over TLS, to see whether somebody answers.
-HTTP: t.Final = "GET / HTTP/1.0\r\n\r\n"
+#: What is said in the clear, and over TLS, to see whether somebody answers. Apache wants the host that SNI named.
+HTTP: t.Final = "GET / HTTP/1.0\r\nHost: {name}\r\n\r\n"
 
 
 class Result(t.Protocol):
@@ -105,17 +105,22 @@ def handshake(
         trust: the CA list on that host; what the system trusts if it is not given.
         name: the name that the certificate has to have; the address if it is not given.
         client: certificate and key on that host, for a listener that demands them.
-        says: what is sent afterwards; a server may refuse a client only then (RFC 8446, 4.4.2.4). Nothing if empty.
+        says: what is sent afterwards, with the name for `{name}`; nothing if empty. A server may refuse a client only
+            then (RFC 8446, 4.4.2.4).
         newest: the newest version that is offered, such as `TLSv1_1`.
     """
     asked = {"address": address, "port": port, "name": name or address, "trust": trust, "client": client}
-    said = _ask(host, _HANDSHAKE, {**asked, "says": says, "newest": newest})
+    said = _ask(host, _HANDSHAKE, {**asked, "says": _said(says, name or address), "newest": newest})
     return Handshake(**{**said, "names": tuple(said.get("names", ()))})
 
 
 def plaintext(host: Host, address: str, port: int, *, says: str = HTTP) -> str:
     """Say something in the clear, and return what came back: an answer, or `closed`, `reset`, `silent`, `alert`."""
-    return str(_ask(host, _PLAINTEXT, {"address": address, "port": port, "says": says})["came"])
+    return str(_ask(host, _PLAINTEXT, {"address": address, "port": port, "says": _said(says, address)})["came"])
+
+
+def _said(says: str, name: str) -> str:
+    return says.replace("{name}", name)
 
 
 def enforced(

@@ -14,9 +14,11 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._system_trust im
 from ansible_collections.connsec.tls.plugins.modules.system_trust import STORE
 from unit.look.servers import Authority
 
+from . import test_modules
 from .test_modules import Run, four_beats
-from .test_modules import run as run  # a fixture
 from .trusted_systems import System
+
+run = test_modules.run  # its fixture
 
 DEBIAN = next(store for store in FAMILIES.values() if store.family == "debian")
 

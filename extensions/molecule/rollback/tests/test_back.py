@@ -25,4 +25,4 @@ def test_requests_are_answered_all_the_way_through(host: Host, path: str, answer
 
 @pytest.mark.parametrize("path", ["/etc/haproxy/haproxy.cfg", "/etc/nginx/conf.d/edge.conf"])
 def test_nothing_of_ours_is_left_in_a_configuration(host: Host, path: str) -> None:
-    assert host.run("grep -n -e ssl -e connsec %s", path).stdout == ""
+    assert host.run("grep -n -e /etc/connsec -e 8443 %s", path).stdout == ""
