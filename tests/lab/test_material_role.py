@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .driver import Lab
 from .plays import Plays
+
+#: It takes most of a minute; make soak runs it.
+pytestmark = pytest.mark.soak
+
 
 SEEN = (
     "find /etc/connsec /etc/nginx/conf.d /etc/systemd/system/nginx.service.d ! -name .lock -type f"

@@ -17,6 +17,10 @@ from . import LabError
 from .driver import Lab
 from .plays import Plays
 
+#: It takes most of a minute; make soak runs it.
+pytestmark = pytest.mark.soak
+
+
 LIST = "/etc/ssl/certs/ca-certificates.crt"
 #: Every file and link of what a system trusts, with its content.
 SEEN = (
