@@ -113,11 +113,15 @@ class Look:
         return entry
 
     def _hear(self, entry: Entry, secure: ssl.SSLSocket, deadline: Deadline) -> None:
-        """Take a refusal in HTTP or SMTP for what it is: the handshake's, said later."""
+        """Take a refusal in a protocol's own words for what it is: the handshake's, said later."""
         if self.probe.answers == "smtp":
             from ._smtp_refusal import refusal as refusal_in_smtp
 
             says = refusal_in_smtp(secure, deadline)
+        elif self.probe.answers == "ldap":
+            from ._ldap_refusal import refusal as refusal_in_ldap
+
+            says = refusal_in_ldap(secure, deadline)
         else:
             from ._http_refusal import refusal
 
