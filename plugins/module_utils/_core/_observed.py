@@ -53,11 +53,14 @@ class Socket:
 
 @dataclass(frozen=True)
 class Session:
-    """A session as its server lists it; ``verified`` if its client presented a certificate that was accepted."""
+    """A session as its server lists it.
+
+    ``verified`` is whether its client presented a certificate that was accepted; None where the server does not say.
+    """
 
     peer: str
     tls: bool = False
-    verified: bool = False
+    verified: bool | None = False
     listener: str | None = None
     ended: bool = False
 
@@ -401,7 +404,7 @@ def _session(row: Json) -> Session:
     return Session(
         peer=str(row["peer"]),
         tls=bool(row.get("tls")),
-        verified=bool(row.get("verified")),
+        verified=bool(row["verified"]) if "verified" in row else None,
         listener=row.get("listener"),
         ended=bool(row.get("ended")),
     )
