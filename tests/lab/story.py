@@ -171,7 +171,7 @@ class Story(Fleet):
             "    while part := s.recv(4096): data += part\n"
             "except OSError: pass\n"
             "print(data.decode('latin-1'))\n"
-        ) % (at, port, seconds, words.encode())
+        ) % (at, port, seconds, words.encode("latin-1"))
         done = subprocess.run(
             self.lab.ssh_command(host, "python3", "-"),
             input=script,

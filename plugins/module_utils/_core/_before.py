@@ -212,6 +212,8 @@ def _not_presenting(scene: Scene, pair: Pair) -> Hold | None:
         return _would_not_present(scene, pair)
     # what passes sessions on hides whose each is: all of them have to present one then
     listed = presented_by(scene, pair) or presented_perhaps(scene, pair)
+    if listed and all(session.verified is None for session in listed):
+        return _would_not_present(scene, pair)  # its server does not say
     without = [session for session in listed if not (session.verified or session.ended)]
     if any(session.verified for session in listed) and not without:
         return None

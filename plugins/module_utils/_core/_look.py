@@ -23,7 +23,7 @@ PROBE_TIMEOUT: t.Final = 5.0
 SAMPLE: t.Final = 0.05
 
 #: Protocols whose servers may refuse a client's certificate in their own words, after the handshake.
-REFUSING: t.Final[t.Mapping[str, str]] = {"http": "http", "https": "http", "smtp": "smtp"}
+REFUSING: t.Final[t.Mapping[str, str]] = {"http": "http", "https": "http", "ldap": "ldap", "smtp": "smtp"}
 
 Request = t.Dict[str, t.Any]
 

@@ -59,7 +59,8 @@ class Session:
 
     Attributes:
         peer: ``address:port`` of the client.
-        tls, verified: whether it is over TLS, and its client presented a certificate that was accepted.
+        tls: whether it is over TLS.
+        verified: whether its client presented a certificate that was accepted; None where the server does not say.
         listener: on which listener it is; None if the list does not say.
         ended: whether it is over.
         brief: whether it stood in one moment of the look and was gone a moment later.
@@ -67,7 +68,7 @@ class Session:
 
     peer: str
     tls: bool = False
-    verified: bool = False
+    verified: bool | None = False
     listener: str | None = None
     ended: bool = False
     brief: bool = False
@@ -416,7 +417,7 @@ def _session(row: Json) -> Session:
     return Session(
         peer=str(row["peer"]),
         tls=bool(row.get("tls")),
-        verified=bool(row.get("verified")),
+        verified=bool(row["verified"]) if "verified" in row else None,
         listener=row.get("listener"),
         ended=bool(row.get("ended")),
         brief=bool(row.get("brief")),

@@ -14,7 +14,7 @@ import stat
 import time
 import typing as t
 
-from ._reading import FilesError, Owner, account_of, refusal
+from ._reading import ENTRY, FilesError, Owner, account_of, refusal
 
 #: What our temporary files end with; the number before it is the process that made it, which a sweep looks for.
 TEMPORARY: t.Final = ".connsec-new"
@@ -55,7 +55,13 @@ def write_durable(path: str, data: bytes, *, mode: int, owner: Owner | None = No
 
     Raises:
         FilesError: it cannot be written; the old one stays, and no temporary file is left.
+        EntryRefused: it is an entry of a directory, whose server refuses it.
     """
+    if path.startswith(ENTRY):
+        from ._ldap_entry import write_entry
+
+        write_entry(path, data)
+        return
     folder, name = os.path.split(path)
     _refuse_what_is_no_file(path)
     sweep(folder, name)

@@ -134,6 +134,10 @@ class Look:
             from ._smtp_refusal import refusal as refusal_in_smtp
 
             says = refusal_in_smtp(secure, deadline)
+        elif self.probe.answers == "ldap":
+            from ._ldap_refusal import refusal as refusal_in_ldap
+
+            says = refusal_in_ldap(secure, deadline)
         else:
             return
         if says is not None:

@@ -21,6 +21,11 @@ from ._probe import Login
 _ANSWER_LIMIT: t.Final = 64 * 1024
 
 _LDAP_START_TLS: t.Final = b"1.3.6.1.4.1.1466.20037"
+_LDAP_CONFIDENTIALITY_REQUIRED: t.Final = 13  # RFC 4511, 4.1.9
+#: RFC 4511, 4.5.1: of the root entry alone, whatever it is, no attributes.
+_LDAP_SEARCH: t.Final = (
+    b"\x04\x00\x0a\x01\x00\x0a\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00\x87\x0bobjectClass\x30\x05\x04\x031.1"
+)
 _MYSQL_SSL: t.Final = 0x0800
 _MYSQL_CAPABILITIES: t.Final = 0x0001 | 0x0200 | 0x8000 | 0x00080000  # long password, 4.1, secure connection, plugins
 #: MySQL (https://dev.mysql.com/worklog/task/?id=7709) and MariaDB look at the transport once a password is right, so
@@ -152,20 +157,25 @@ def _smtp_clear(sock: socket.socket, deadline: Deadline, place: str, login: Logi
     return "takes mail in the clear"
 
 
-def _ldap_message(operation: bytes) -> bytes:
-    body = b"\x02\x01\x01" + operation
+def _ldap_message(operation: bytes, number: int = 1) -> bytes:
+    body = b"\x02\x01" + bytes([number]) + operation
     return b"\x30" + bytes([len(body)]) + body
 
 
-def _ldap_result(sock: socket.socket, deadline: Deadline, place: str) -> int:
-    """Return the result code of the answer: an ENUMERATED, the first field of the operation."""
+def _ldap_answer(sock: socket.socket, deadline: Deadline, place: str) -> bytes:
+    """Return the operation that the next answer holds."""
     head = _complete(receive(sock, 2, deadline), 2, place)
     size = head[1]
     if size & 0x80:
         size = int.from_bytes(_complete(receive(sock, size & 0x7F, deadline), 1, place), "big")
-    body = receive(sock, min(size, _ANSWER_LIMIT), deadline)
+    return receive(sock, min(size, _ANSWER_LIMIT), deadline)[3:]
+
+
+def _ldap_result(sock: socket.socket, deadline: Deadline, place: str) -> int:
+    """Return the result code of the answer: an ENUMERATED, the first field of the operation."""
+    body = _ldap_answer(sock, deadline, place)
     at = body.find(b"\x0a\x01")
-    if head[0] != 0x30 or not 0 <= at < len(body) - 2:
+    if at < 0 or at + 2 >= len(body):
         raise LookFailed("error", "not_understood", "%s does not answer as LDAP does: %s" % (place, _shown(body)))
     return body[at + 2]
 
@@ -179,12 +189,19 @@ def _ldap_ask(sock: socket.socket, deadline: Deadline, place: str) -> None:
 
 
 def _ldap_clear(sock: socket.socket, deadline: Deadline, place: str, login: Login) -> str:
+    """Bind as nobody, and search. OpenLDAP takes such a bind also where it asks for TLS, and refuses what follows."""
     bind = b"\x02\x01\x03\x04\x00\x80\x00"  # version 3, nobody, no password
     sock.sendall(_ldap_message(b"\x60" + bytes([len(bind)]) + bind))
     code = _ldap_result(sock, deadline, place)
-    if code == 13:  # RFC 4511: confidentialityRequired
+    if code == _LDAP_CONFIDENTIALITY_REQUIRED:
         raise _plaintext_refused(place, "it answers confidentialityRequired")
-    return "answers a bind in the clear"
+    if code:
+        return "answers a bind in the clear"
+    sock.sendall(_ldap_message(b"\x63" + bytes([len(_LDAP_SEARCH)]) + _LDAP_SEARCH, number=2))
+    answer = _ldap_answer(sock, deadline, place)
+    if answer[:1] == b"\x65" and answer[2:5] == b"\x0a\x01" + bytes([_LDAP_CONFIDENTIALITY_REQUIRED]):
+        raise _plaintext_refused(place, "it answers a search with confidentialityRequired")
+    return "answers a search in the clear" if answer else "answers a bind in the clear"
 
 
 def _mysql_packet(sock: socket.socket, deadline: Deadline, place: str) -> bytes:

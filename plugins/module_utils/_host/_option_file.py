@@ -14,7 +14,7 @@ from .._core._masked import MASK, is_secret
 from .._core._option_formats import read
 from .._core._options import Setting, edit
 from ._files import make_directory, write_durable
-from ._reading import FilesError, Found, Owner, read_regular
+from ._reading import ENTRY, FilesError, Found, Owner, read_regular
 
 
 class OptionFile:
@@ -57,11 +57,16 @@ class OptionFile:
         text = found.data.decode("utf-8", "surrogateescape")
         settings = _wanted(rows, separator)
         self.edited = edit(text, form, settings).encode("utf-8", "surrogateescape")
+        if path.startswith(ENTRY):
+            from ._ldap_entry import canonical
+
+            self.edited = canonical(self.edited)
         self.changes = [change for each in settings for change in _plan(path, text, form, each)]
 
     def write(self) -> None:
         """Write all of it at once, with its folder where that is missing; mode, owner, access list and label stay."""
-        make_directory(os.path.dirname(self.path))
+        if not self.path.startswith(ENTRY):
+            make_directory(os.path.dirname(self.path))
         write_durable(self.path, self.edited, mode=self._found.mode, owner=self._found.owner)
 
 

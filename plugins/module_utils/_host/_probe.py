@@ -57,7 +57,7 @@ class Probe:
         protocols: the versions that the client knows, of TLS 1.2 and 1.3; empty for both.
         old_protocols: also ask whether versions before TLS 1.2 are accepted.
         demand: also ask whether a client without a certificate is refused.
-        answers: ``http`` or ``smtp`` for an endpoint that may refuse a client in it, after the handshake.
+        answers: ``http``, ``ldap`` or ``smtp`` for an endpoint that may refuse a client in it, after the handshake.
         login: as whom a look introduces itself, where the protocol begins with that.
         patience: seconds after which a listener that stays silent in the clear is held to be clear.
     """

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from .._core._errors import TlsError
 
 LARGEST: t.Final = 8 << 20
+#: What is read and written like a file, and is an entry of this host's directory: ``_ldap_entry``.
+ENTRY: t.Final = "ldapi:///"
 _TEXT_LIMIT: t.Final = 4 << 20
 
 
@@ -52,11 +54,16 @@ def account_of(uid: int) -> str:
 
 
 def read_regular(path: str, *, limit: int = LARGEST) -> Found | None:
-    """Return a regular file, or None where there is nothing.
+    """Return a regular file, or None where there is nothing; an entry of a directory as if it were one of ours.
 
     Raises:
         FilesError: it is a link, no regular file, too long, or not readable.
+        EntryRefused: the entry is not there, or nobody answers for it.
     """
+    if path.startswith(ENTRY):
+        from ._ldap_entry import read_entry
+
+        return Found(read_entry(path), 0o600, Owner(os.geteuid(), os.getegid()))
     # Without O_NONBLOCK a fifo would hold us until somebody writes to it.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -86,6 +93,13 @@ def read_text(path: str, *, limit: int = _TEXT_LIMIT) -> str | None:
     Raises:
         FileUnreadable: it is no file, too large, or may not be read.
     """
+    if path.startswith(ENTRY):
+        from ._ldap_entry import EntryRefused, read_entry
+
+        try:
+            return read_entry(path).decode("utf-8", "surrogateescape")
+        except EntryRefused as error:
+            raise FileUnreadable(str(error)) from error
     try:
         # Without O_NONBLOCK a fifo would hold us until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -24,7 +24,7 @@ from .._core._errors import TlsError
 from .._core._merge import undo
 from ._files import make_directory, remove, write_durable
 from ._installed import Json, read_json
-from ._reading import FilesError, Found, Owner, read_regular
+from ._reading import ENTRY, FilesError, Found, Owner, read_regular
 
 _ID: t.Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,200}")
 
@@ -240,7 +240,7 @@ class Snapshot:
 
 
 def _missing_folders(path: str) -> t.Iterator[str]:
-    folder = os.path.dirname(path)
+    folder = "" if path.startswith(ENTRY) else os.path.dirname(path)
     while folder and not os.path.lexists(folder):
         yield folder
         folder = os.path.dirname(folder)

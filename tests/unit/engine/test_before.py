@@ -132,6 +132,14 @@ def test_a_client_whose_sessions_nobody_lists_counts_when_it_would_present():
     assert held(unasked, DEMAND) == ("it was not asked for one", True)
 
 
+def test_a_client_counts_when_it_would_present_where_its_server_does_not_say_what_it_did():
+    scene = presenting({"confserv": {"sessions": {"file": "/s"}}})
+    pairs = [scene.model.pair(name) for name in (ROUTER_CFG1, DESK_CFG1)]
+    assert held(with_sessions(scene, *pairs, verified=None), DEMAND) is None
+    unsaid = at_stage(scene_of(settings=LISTED), "switched")
+    assert held(with_sessions(unsaid, *pairs, verified=None), DEMAND) == (NO_KEY, True)
+
+
 def test_a_client_that_connects_rarely_counts_when_it_would_present_once_it_was_waited_for():
     scene, waited = presenting(LISTED), {**WATCHED, DEMAND: SeenWatch()}
     assert held(scene, DEMAND) == ("no session of it was seen", True)

@@ -296,6 +296,8 @@ REFUSING = [
     ("smtp", b"421 4.7.1 mail.example Error: No client certificate presented\r\n", True),
     ("smtp", b"250-mail.example\r\n250 CHUNKING\r\n", False),
     ("smtp", b"421 4.3.2 too many connections\r\n", False),
+    ("ldap", b"", True),
+    ("ldap", b"0\x0c\x02\x01\x01a\x07\n\x01\x00\x04\x00\x04\x00", False),
 ]
 
 
@@ -419,3 +421,29 @@ def left_behind(port: int, seen: dict[str, t.Any]) -> list[t.Any]:
         for row in rows
         if row.local[0] == "127.0.0.5" and row.peer[1] == port and row.local[1] in seen["source_ports"]
     ]
+
+
+BOUND = b"0\x0c\x02\x01\x01a\x07\n\x01\x00\x04\x00\x04\x00"
+IN_LDAP = [
+    # what slapd says to a bind as nobody, and to a search; how that is taken
+    ([b"0\x0c\x02\x01\x01a\x07\n\x01\r\x04\x00\x04\x00"], "refused", "it answers confidentialityRequired"),
+    (
+        [BOUND, b"0$\x02\x01\x02e\x1f\n\x01\r\x04\x00\x04\x18confidentiality required"],
+        "refused",
+        "it answers a search with confidentialityRequired",
+    ),
+    ([BOUND, b"0\x07\x02\x01\x02d\x04\x04\x000\x00"], "clear", "answers a search in the clear"),
+    ([b"0\x0c\x02\x01\x01a\x07\n\x01\x31\x04\x00\x04\x00"], "clear", "answers a bind in the clear"),
+]
+
+
+@pytest.mark.parametrize(("answers", "outcome", "says"), IN_LDAP)
+def test_a_directory_refuses_plaintext_where_it_refuses_what_follows_a_bind(serve, answers, outcome, says) -> None:
+    def slapd(connection: socket.socket) -> None:
+        for answer in answers:
+            connection.recv(4096)
+            connection.sendall(answer)
+        connection.recv(1)
+
+    seen = probe(serve(slapd), tls=False, protocol="ldap")
+    assert seen["outcome"] == outcome and says in seen["reason"], seen
