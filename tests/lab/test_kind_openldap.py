@@ -17,6 +17,9 @@ from .driver import Lab
 from .names import parse_hosts
 from .story import Story
 
+#: All kinds at once are in test_centre.py; each by itself takes most of a minute.
+pytestmark = pytest.mark.soak
+
 MODEL: t.Final = {
     "components": {
         "directory": {

@@ -42,6 +42,7 @@ CLIENTS: t.Final[t.Mapping[str, t.Mapping[str, str]]] = {
     "kamailio": {"client": "sip"},
     "mariadb": {"client": "mariadb", "user": "load"},
     "nginx": {"client": "curl"},
+    "openldap": {"client": "ldap", "base": "dc=lab,dc=test"},
     "postfix": {"client": "smtp"},
     "postgresql": {"client": "psql", "user": "load", "database": "load"},
     "rabbitmq": {"client": "amqp", "user": "load:load"},
