@@ -29,6 +29,8 @@ _OURS: t.Final = 61000
 _OWN_GROUPS: t.Final = ("redis",)
 #: STARTTLS as sslyze calls it.
 _STARTTLS: t.Final = {"smtp": "smtp", "postgresql": "postgres", "ldap": "ldap"}
+#: In which words servers on one port refuse who does not speak TLS: Postfix, PostgreSQL, slapd.
+_REFUSALS: t.Final = (b"STARTTLS", b"no encryption", b"confidentiality required")
 #: What sslyze does not speak.
 _UNSPOKEN: t.Final = ("mysql",)
 
