@@ -138,12 +138,11 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@# the demos alone: they are held to messages and milliseconds, and nothing else may slow them down
 	@$(pytest) $(demos)
 	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
-	@$(MAKE) lab-test
-	@echo "LEFT OUT for their time, and run by make soak: most SIGKILL points, each kind and role by itself on hosts of the"
-	@echo "lab; and by make molecule-all: the scenarios of molecule"
+	@echo "LEFT OUT for their time: what runs on hosts of the lab (make lab-test), and by make soak most SIGKILL points, each"
+	@echo "kind and role by itself on such hosts, and the scenarios of molecule"
 
 .PHONY: lab-test
-lab-test: test-venv ## The lab on real hosts, part of integration; takes root, and elsewhere says what it leaves out
+lab-test: tools ## Real hosts, and real servers on them under load; takes root, and elsewhere says what it leaves out
 	@[ "$$(id -u)" != 0 ] || scripts/lab-packages || true
 	@$(pytest) --quiet -m "not soak" tests/lab
 
@@ -162,6 +161,7 @@ molecule-all: ## All scenarios, and what docs/task_molecule.md has its reader do
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point, each kind by itself on hosts of the lab
 	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
+	@$(MAKE) lab-test
 	@$(pytest) -m soak tests/lab
 	@$(MAKE) molecule-all
 

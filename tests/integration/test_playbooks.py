@@ -107,7 +107,7 @@ def test_the_archive_is_a_collection_that_runs_with_nothing_else_of_the_reposito
     place = tmp_path / "elsewhere"
     run("install", "--offline", str(archive), "--collections-path", str(place))
     installed = place / "ansible_collections" / "connsec" / "tls"
-    for unneeded in ("docs", "tests", "inventory", "changelogs"):
+    for unneeded in ("docs", "extensions", "tests", "inventory", "changelogs"):
         shutil.rmtree(installed / unneeded, ignore_errors=True)
     assert sorted(path.name for path in installed.iterdir() if path.is_dir()) == [
         "meta",
