@@ -169,7 +169,16 @@ def _first_look(fleet: Fleet, observed: t.Collection[str], ask: Ask, *, goal: st
     if goal == "rollback":
         for instance, steps in reversals(scene, ask).items():
             plan.try_back(instance, steps)
+    for instance in _standing(fleet, scene, observed, ask) if goal != "rollback" else ():
+        plan.glance(instance)
     return plan.requests(watch=ask.watch)
+
+
+def _standing(fleet: Fleet, scene: Scene, observed: t.Collection[str], ask: Ask) -> set[Instance]:
+    """Return the instances of which no step is expected: the ledger has all of their pairs where they are to go."""
+    pairs = [fleet.model.pair(name) for name in observed]
+    moving = [pair for pair in pairs if rank(scene.recorded.get(pair.id, "plain")) < rank(ask.until)]
+    return {end for pair in pairs for end in pair.ends} - {end for pair in moving for end in pair.ends}
 
 
 def components_named(model: Model) -> dict[str, set[str]]:

@@ -47,6 +47,7 @@ class LookPlan:
         self._settling: dict[str, dict[str, tuple[Pair, Instance]]] = {}
         self._collected: set[str] = set()
         self._back: dict[str, list[str]] = {}
+        self._glanced: set[str] = set()
         self._known: dict[str, list[str]] = {}
 
     def see(self, *instances: Instance) -> None:
@@ -54,6 +55,10 @@ class LookPlan:
         for each in instances:
             if self._scene.ours(each):
                 self._instances.setdefault(each.host, {})[each.name] = each
+
+    def glance(self, instance: Instance) -> None:
+        """See an instance's sessions in one moment alone: only a step asks who holds one, and none is expected."""
+        self._glanced.add(instance.name)
 
     def try_back(self, instance: Instance, steps: t.Sequence[str]) -> None:
         """Have an instance's host tell which of these steps, in the order in which they go back, it could not."""
@@ -160,6 +165,7 @@ class LookPlan:
         return {
             **({"adopted": adopted} if adopted else {}),
             **({"back": back} if back else {}),
+            **({"glance": True} if instance.name in self._glanced else {}),
             "name": instance.name,
             "folder": instance.component,
             "account": kind.account,

@@ -74,7 +74,7 @@ def _tell_what_stays(sights: t.Mapping[str, Sight], seen: t.Mapping[str, Json], 
 
     Who connects for a moment may be caught in it, and would be taken for somebody who holds a session.
     """
-    open_ones = {name: _open_ones(seen[name]) for name in sights}
+    open_ones = {name: _open_ones(seen[name]) for name in sights if not sights[name].asked.get("glance")}
     if not any(sockets or sessions for sockets, sessions in open_ones.values()):
         return
     time.sleep(max(0.0, at - time.monotonic()))

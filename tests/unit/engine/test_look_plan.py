@@ -69,3 +69,15 @@ def test_a_session_is_begun_as_the_servers_settings_say_of_its_client() -> None:
         host: {(row["user"], row["database"]) for row in request["probes"]} for host, request in plan.requests().items()
     }
     assert told == {"app1": {("crm", "orders")}, "app2": {("desk", "orders")}}
+
+
+def test_an_instance_of_which_no_step_is_expected_is_seen_in_one_moment() -> None:
+    scene = scene_of()
+    plan = LookPlan(scene, token="t")
+    clients = sorted({pair.client for pair in scene.model.pairs}, key=lambda each: each.name)
+    plan.see(*clients)
+    plan.glance(clients[0])
+    rows = {
+        row["name"]: row.get("glance", False) for request in plan.requests().values() for row in request["instances"]
+    }
+    assert rows == {each.name: each == clients[0] for each in clients}

@@ -222,6 +222,8 @@ def test_who_is_caught_in_a_moment_is_told_from_who_holds_a_session(serve, me) -
     rows = observe({"instances": [me]})["instances"]["me@here"]["sockets"]
     timer.join()
     held[0].close()
+    glanced = observe({"instances": [{**me, "glance": True}]})["instances"]["me@here"]["sockets"]
+    assert not any("brief" in row for row in glanced)
     told = {row["peer"]: row.get("brief", False) for row in rows}
     assert told["127.0.0.1:%d" % lasting.port] is False
     assert told["127.0.0.1:%d" % brief.port] is True
