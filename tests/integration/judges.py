@@ -119,6 +119,9 @@ def sslyze_as(client: Path, address: str, port: int, *, root: Path, work: Path, 
     suites = {"TLSv1.2": set(guideline["ciphers"]["iana"]), "TLSv1.3": set(guideline["ciphersuites"])}
     faults = []
     for version, scan in _VERSIONS.items():
+        if results[scan]["result"] is None:
+            faults.append("%s: not scanned: %s" % (version, results[scan].get("error_reason")))
+            continue
         found = {row["cipher_suite"]["name"] for row in results[scan]["result"]["accepted_cipher_suites"]}
         if bool(found) != (version in guideline["tls_versions"]):
             faults.append("%s: %s" % (version, ", ".join(sorted(found)) or "refused"))
