@@ -20,7 +20,8 @@ from ..module_utils._core._blocked import with_pairs_blocked
 from ..module_utils._core._duties import Roles, check_duties
 from ..module_utils._core._entities import Component, Host, Instance, Model
 from ..module_utils._core._errors import TlsError
-from ..module_utils._core._kind import InstanceKind, Kind, settle
+from ..module_utils._core._kind import InstanceKind, Kind
+from ..module_utils._core._kind_settings import settle
 from ..module_utils._core._material import Revocation
 from ..module_utils._core._model import ModelError
 from ..module_utils._core._names import unix_path

@@ -20,13 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from ansible_collections.connsec.tls.plugins.module_utils._core._kind import (
-    InstanceKind,
-    Option,
-    expand,
-    parse_kind,
-    settle,
-)
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind import InstanceKind, Option, expand, parse_kind
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind_settings import settle
 from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import read
 from ansible_collections.connsec.tls.plugins.module_utils._core._profile import PROFILES
 from ansible_collections.connsec.tls.plugins.module_utils._core._spec import State, StepSpec

@@ -15,12 +15,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._entities import Limits
-from ._environment import LIBRARIES, TARGETS
 from ._errors import TlsError
 from ._masked import MASK, is_secret
-from ._material import USAGES
-from ._model import ModelError, parse_limits
-from ._option_formats import FORMATS as OPTION_FORMATS
 from ._profile import PROFILES
 
 if t.TYPE_CHECKING:
@@ -70,7 +66,7 @@ CONTEXT: t.Final = frozenset(
     ]
 )
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 class KindError(TlsError):
@@ -204,7 +200,7 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "reads": (dict, {}),
 }
 
-_TYPES: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
+TYPES: t.Final[t.Mapping[str, type | tuple[type, ...]]] = {
     "any": object,
     "str": str,
     "path": str,
@@ -236,10 +232,10 @@ def parse_kind(name: str, *, role: str, source: str, declared: t.Mapping[str, t.
     settings = {}
     for key, row in (declared.get("settings") or {}).items():
         extra = sorted(set(row) - {"type", "required", "default", "choices", "description"})
-        if extra or row.get("type", "any") not in _TYPES:
+        if extra or row.get("type", "any") not in TYPES:
             raise KindError(
                 "%s: setting %r of tls_kind has %r; a setting has type (%s), required, default, choices and description"
-                % (source, key, extra[0] if extra else row.get("type"), ", ".join(sorted(_TYPES)))
+                % (source, key, extra[0] if extra else row.get("type"), ", ".join(sorted(TYPES)))
             )
         settings[key] = Setting(
             name=key,
@@ -250,70 +246,6 @@ def parse_kind(name: str, *, role: str, source: str, declared: t.Mapping[str, t.
         )
     _refuse_unknown_placeholders(declared, settings, source=source)
     return Kind(name=name, role=role, source=source, settings=settings, declared=dict(declared))
-
-
-def settle(kind: Kind, given: t.Mapping[str, t.Any], *, instance: str, where: str) -> InstanceKind:
-    """Return ``kind`` with the settings of one instance put in.
-
-    Args:
-        kind: the kind.
-        given: what the user set for the instance's component in ``tls_settings``.
-        instance: its name, for messages.
-        where: the variable that holds ``given``, for messages.
-
-    Raises:
-        KindError: a setting that is missing, unknown, of a wrong type or not one of its choices.
-    """
-    component, _unused, host = instance.partition("@")
-    own = {"instance": instance, "component": component, "host": host}
-    values = _checked_settings(kind, given, own=own, instance=instance, where=where)
-    fields: dict[str, t.Any] = {}
-    for name, (wanted, default) in FIELDS.items():
-        value = _put_in(kind.declared.get(name, default), {**own, **values})
-        if value is None and default is not None:
-            value = default
-        if not isinstance(value, wanted):
-            raise KindError("%s: %s of kind %s is %r, which is not what it has to be" % (where, name, kind.name, value))
-        fields[name] = value
-    _check_choice(fields["shape"], SHAPES, what="shape", where=where)
-    _check_choice(fields["apply"], ("reload", "restart"), what="apply", where=where)
-    for entry in fields["restarts"]:
-        _check_choice(entry, STEPS, what="restarts", where=where)
-    _check_choice(fields["workers"], WORKERS, what="workers", where=where)
-    _check_choice(fields["edits"], EDITS, what="edits", where=where)
-    for entry in fields["formats"]:
-        _check_choice(entry, FORMATS, what="formats", where=where)
-    for entry in fields["usages"]:
-        _check_choice(entry, USAGES, what="usages", where=where)
-    files = [row for entry in fields["files"] if (row := _file(entry, where=where)) is not None]
-    reads = {stage: _rows(fields["reads"].get(stage), stage=stage, where=where) for stage in READ_STAGES}
-    _check_environment(fields["environment"], where=where)
-    return InstanceKind(
-        kind=kind.name,
-        role=kind.role,
-        shape=fields["shape"],
-        formats=tuple(fields["formats"]),
-        account=fields["account"],
-        files=tuple(str(row["path"]) for row in files),
-        makes={row["path"]: row["mode"] for row in files if row.get("mode")},
-        effects={row["path"]: row["then"] for row in files if row.get("then")},
-        test=tuple(str(part) for part in fields["test"]),
-        reload=fields["reload"],
-        restart=fields["restart"],
-        apply=fields["apply"],
-        restarts=tuple(fields["restarts"]),
-        workers=fields["workers"],
-        edits=fields["edits"],
-        usages=tuple(fields["usages"]),
-        process=fields["process"],
-        interruption=float(fields["interruption"]),
-        limited=_limits(fields["limits"], where=where),
-        environment=fields["environment"],
-        sessions=fields["sessions"],
-        login=_login(fields["login"], where=where),
-        reads=reads,
-        settings=values,
-    )
 
 
 def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.Any]) -> tuple[Option, ...]:
@@ -328,7 +260,7 @@ def expand(rows: t.Sequence[t.Mapping[str, t.Any]], context: t.Mapping[str, t.An
             continue
         filled = {key: _fill(value, words, row) for key, value in row.items()}
         # a list of suites of a version that is not offered is empty: nothing is said of it
-        is_empty = filled.get("value") == "" and _PLACEHOLDER.fullmatch(str(row["value"]))
+        is_empty = filled.get("value") == "" and PLACEHOLDER.fullmatch(str(row["value"]))
         absent = filled.get("state") == "absent" or bool(is_empty)
         options.append(
             Option(
@@ -357,123 +289,6 @@ def _numbered(
             yield {**row, "value": part}, {**context, "number": number}
 
 
-def _checked_settings(
-    kind: Kind, given: t.Mapping[str, t.Any], *, own: t.Mapping[str, str], instance: str, where: str
-) -> dict[str, t.Any]:
-    unknown = sorted(set(given) - set(kind.settings))
-    if unknown:
-        raise KindError(
-            "%s: %s of kind %s has no setting %r; it has %s"
-            % (where, instance, kind.name, unknown[0], ", ".join(sorted(kind.settings)) or "none")
-        )
-    values = {}
-    for setting in kind.settings.values():
-        value = given.get(setting.name, setting.default)
-        if value is None and setting.required:
-            raise KindError("%s: %s of kind %s needs the setting %r" % (where, instance, kind.name, setting.name))
-        if value is not None:
-            if not isinstance(value, _TYPES[setting.type]):
-                raise KindError("%s.%s: %r is not of type %s" % (where, setting.name, value, setting.type))
-            if setting.type == "path" and not str(value).startswith("/"):
-                raise KindError("%s.%s: %r is not an absolute path" % (where, setting.name, value))
-            if setting.choices:
-                _check_choice(value, setting.choices, what=setting.name, where=where)
-        values[setting.name] = value
-    defaults = {name: value for name, value in values.items() if given.get(name) is None}
-    filled = {name: _put_in(value, own) for name, value in defaults.items()}
-    values = {**values, **filled}
-    return {**values, **{name: _put_in(value, values) for name, value in filled.items()}}
-
-
-def _check_choice(value: t.Any, choices: t.Sequence[t.Any], *, what: str, where: str) -> None:
-    if value not in choices:
-        raise KindError("%s: %s is %r; it is one of %s" % (where, what, value, ", ".join(str(c) for c in choices)))
-
-
-def _file(entry: t.Any, *, where: str) -> dict[str, t.Any] | None:
-    """Return a file that steps may edit, complete; None for one that no setting names."""
-    row = dict(entry) if isinstance(entry, dict) else {"path": entry}
-    if row.get("path") is None and set(row) == {"path", "then"}:
-        return None
-    mode, then = str(row.get("mode") or ""), row.get("then") or {}
-    is_path = isinstance(row.get("path"), str) and not set(row) - {"path", "mode", "then"}
-    if not is_path or (mode and not re.fullmatch("0[0-7]{3}", mode)) or not isinstance(then, dict):
-        raise KindError(
-            "%s: files has %r; it has paths, or a path with the mode, as text, of a file to make, or with then, how"
-            " another program that reads it takes it" % (where, entry)
-        )
-    return {**row, "mode": mode, "then": then}
-
-
-def _rows(rows: t.Any, *, stage: str, where: str) -> tuple[t.Mapping[str, t.Any], ...]:
-    """Return the options of a stage, each of them complete."""
-    checked = []
-    flat = [row for entry in rows or [] for row in (entry if isinstance(entry, list) else [entry])]
-    for number, row in enumerate(flat):
-        place = "%s.%s[%d]" % (where, stage, number)
-        if not isinstance(row, dict) or not row.get("key") or not row.get("file"):
-            raise KindError("%s: an option has a file, a key, and a value or 'state: absent'" % place)
-        if ("value" in row) == (row.get("state") == "absent"):
-            raise KindError("%s: an option has either a value or 'state: absent'" % place)
-        unknown = sorted(set(row) - set(OPTION_FIELDS))
-        if unknown:
-            raise KindError("%s: an option has no field %r" % (place, unknown[0]))
-        _check_choice(row.get("mode") or "simple", MODES, what="mode", where=place)
-        _check_choice(row.get("format") or "ini", OPTION_FORMATS, what="format", where=place)
-        checked.append(row)
-    return tuple(checked)
-
-
-def _check_environment(asked: t.Mapping[str, t.Any], *, where: str) -> None:
-    """Refuse an environment that names nothing to set it in, or libraries that nobody knows."""
-    if not asked:
-        return
-    known = {"target", "path", "unit", "unit_directory", "libraries", "variables", "paths"}
-    unknown = sorted(set(asked) - known)
-    if unknown:
-        raise KindError("%s.environment has no %r; it has %s" % (where, unknown[0], ", ".join(sorted(known))))
-    _check_choice(asked.get("target"), tuple(TARGETS), what="environment.target", where=where)
-    libraries = tuple(sorted({row.library for row in LIBRARIES}))
-    for library in asked.get("libraries") or ():
-        _check_choice(library, libraries, what="environment.libraries", where=where)
-
-
-def _login(login: t.Mapping[str, t.Any], *, where: str) -> t.Mapping[str, t.Any]:
-    """Return as whom gates introduce themselves; there is no password, for they do not log in.
-
-    Clients may have logins of their own, by component.
-    """
-    clients = login.get("clients") or {}
-    own = {name: value for name, value in login.items() if name != "clients"}
-    for row in (own, *clients.values()):
-        if not isinstance(row, dict) or set(row) - {"user", "database", "replication"}:
-            raise KindError("%s: a login is %r; it has user, database and replication" % (where, row))
-    return {**own, "clients": clients}
-
-
-def _limits(limits: t.Mapping[str, t.Any], *, where: str) -> Limits:
-    try:
-        return parse_limits(limits, "limits")
-    except ModelError as error:
-        raise KindError("%s: %s" % (where, "; ".join(str(error).splitlines()))) from error
-
-
-def _put_in(value: t.Any, settings: t.Mapping[str, t.Any]) -> t.Any:
-    """Put settings in; a value that is nothing but a placeholder becomes the setting itself, lists and all."""
-    if isinstance(value, dict):
-        if set(value) == {"each", "with"}:
-            return [{**_put_in(value["with"], settings), **row} for row in _put_in(value["each"], settings) or []]
-        return {key: _put_in(part, settings) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_put_in(part, settings) for part in value]
-    if not isinstance(value, str):
-        return value
-    whole = _PLACEHOLDER.fullmatch(value)
-    if whole and whole.group(1) in settings:
-        return settings[whole.group(1)]
-    return _PLACEHOLDER.sub(lambda m: str(settings[m.group(1)]) if m.group(1) in settings else m.group(0), value)
-
-
 def _fill(value: t.Any, context: t.Mapping[str, t.Any], row: t.Mapping[str, t.Any]) -> t.Any:
     def word(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -485,7 +300,7 @@ def _fill(value: t.Any, context: t.Mapping[str, t.Any], row: t.Mapping[str, t.An
             return match.group(0)
         return str(context[name])
 
-    return _PLACEHOLDER.sub(word, value) if isinstance(value, str) else value
+    return PLACEHOLDER.sub(word, value) if isinstance(value, str) else value
 
 
 def _text(value: t.Any) -> str:
@@ -503,6 +318,6 @@ def _refuse_unknown_placeholders(value: t.Any, settings: t.Mapping[str, Setting]
         for part in value:
             _refuse_unknown_placeholders(part, settings, source=source)
     elif isinstance(value, str):
-        for name in _PLACEHOLDER.findall(value):
+        for name in PLACEHOLDER.findall(value):
             if name not in settings and name not in CONTEXT:
                 raise KindError("%s: {%s} is neither a setting of this kind nor a word of a step" % (source, name))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.connsec.tls.plugins.module_utils._core._kind import parse_kind, settle
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind import parse_kind
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind_settings import settle
 from ansible_collections.connsec.tls.plugins.module_utils._core._model import Document, Pair, parse_model
 from ansible_collections.connsec.tls.plugins.module_utils._core._observed import SeenInstance, SeenProbe, Session
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import (

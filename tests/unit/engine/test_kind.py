@@ -9,7 +9,8 @@ import dataclasses
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._entities import Instance
-from ansible_collections.connsec.tls.plugins.module_utils._core._kind import KindError, expand, parse_kind, settle
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind import KindError, expand, parse_kind
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind_settings import settle
 from ansible_collections.connsec.tls.plugins.module_utils._core._steps import Step
 
 DECLARED = {

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.connsec.tls.plugins.module_utils._core._duties import Roles, check_duties
-from ansible_collections.connsec.tls.plugins.module_utils._core._kind import Kind, parse_kind, settle
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind import Kind, parse_kind
+from ansible_collections.connsec.tls.plugins.module_utils._core._kind_settings import settle
 from ansible_collections.connsec.tls.plugins.module_utils._core._model import Document, Model, parse_model
 from ansible_collections.connsec.tls.plugins.module_utils._core._option_formats import read
 from ansible_collections.connsec.tls.plugins.module_utils._core._options import Setting, edit
