@@ -96,6 +96,8 @@ def _cut(text: str, start: int, stop: int) -> _Splice:
 
 def _attribute_edits(text: str, block: Block, key: str, value: str | None, syntax: Syntax) -> t.Iterator[_Splice]:
     """Set an attribute, or take it out with the blanks before it; an element has each but once."""
+    if not block.words:
+        raise OptionRefused("attribute %r has to stand in an element; name that in section" % key)
     found = next(iter(matching(block, key, syntax)), None)
     if found is not None and value is not None:
         yield _Splice(found.words[1].start, found.words[1].end, syntax.written(value))

@@ -49,6 +49,7 @@ class OptionFile:
             TlsError: an option is given twice or not wholly, or the file cannot be read or hold it.
         """
         found = read_regular(path)
+        self._is_made = found is None
         if found is None and mode is not None:
             found = Found(b"", int(mode, 8), Owner(os.geteuid(), os.getegid()))
         if found is None:
@@ -65,7 +66,7 @@ class OptionFile:
 
     def write(self) -> None:
         """Write all of it at once, with its folder where that is missing; mode, owner, access list and label stay."""
-        if not self.path.startswith(ENTRY):
+        if self._is_made:
             make_directory(os.path.dirname(self.path))
         write_durable(self.path, self.edited, mode=self._found.mode, owner=self._found.owner)
 

@@ -293,6 +293,7 @@ REFUSED = [
     ("nginx", "", put("", "a", "1\nb 2"), "a holds a line end or another control character"),
     ("nginx", "", put("", "a", " 1"), "a: the value has blanks that readers drop, or ends in a backslash"),
     ("nginx", "", put("", "a", "1\\"), "or ends in a backslash"),
+    ("xml", "<!-- nothing yet -->", put("", "port", "1"), "'port' has to stand in an element; name that in section"),
     ("nginx", "", put("[listen 80]", "a", "1"), r"'\[listen 80\]' is no section"),
     ("nginx", "", put("s]", "a", "1"), r"'s\]' is no section; it is a path of blocks such as"),
     ("nginx", "", Setting("", "a", "1", separator="="), "a: format nginx has no separators; leave separator out"),

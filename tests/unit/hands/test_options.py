@@ -379,3 +379,13 @@ def test_options_that_contradict_themselves_are_refused(tmp_path, asked, says) -
 def test_options_are_set_in_a_file_that_is_there(tmp_path) -> None:
     with pytest.raises(TlsError, match="does not exist; options are set in a file that is there"):
         OptionFile(str(tmp_path / "x"), "ini", rows(put("k", "v")))
+
+
+def test_a_file_is_edited_whose_folder_is_reached_by_a_link(tmp_path) -> None:
+    (tmp_path / "release-7").mkdir()
+    (tmp_path / "current").symlink_to("release-7")
+    path = tmp_path / "current" / "router.ini"
+    path.write_text("[s]\nk = old\n")
+    OptionFile(str(path), "ini", rows(put("k", "new", section="s"))).write()
+    assert path.read_text() == "[s]\nk = new\n"
+    assert (tmp_path / "current").is_symlink()
