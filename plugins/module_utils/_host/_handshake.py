@@ -126,18 +126,10 @@ class Look:
             if says is not None and (presents or self.doubt):
                 self.doubt = "nobody is let in as %s: %s" % (self.probe.login.user, says)
                 return
-        elif self.probe.answers == "http":
-            from ._http_refusal import refusal
+        elif self.probe.answers:
+            from ._refusal import refusal
 
-            says = refusal(secure, deadline, name=self.probe.name)
-        elif self.probe.answers == "smtp":
-            from ._smtp_refusal import refusal as refusal_in_smtp
-
-            says = refusal_in_smtp(secure, deadline)
-        elif self.probe.answers == "ldap":
-            from ._ldap_refusal import refusal as refusal_in_ldap
-
-            says = refusal_in_ldap(secure, deadline)
+            says = refusal(self.probe.answers, secure, deadline, name=self.probe.name)
         else:
             return
         if says is not None:
