@@ -30,6 +30,7 @@ from pathlib import Path
 
 import fleet
 from parts import FleetError
+from parts.processes import kill_tree
 from parts.traffic import aligned, overdue, table
 
 #: Where ansible-playbook is: beside the Python that runs this.
@@ -189,14 +190,19 @@ def play(place: fleet.Place, name: str, *extra: str, log: str, show: t.Callable[
             raise
 
 
-def end(process: subprocess.Popen[str], *, patience: float = 15.0) -> None:
-    """End a playbook with its workers, which have a session of their own."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            return
+def end(process: subprocess.Popen[str], *, patience: float = 10.0) -> None:
+    """End a playbook with its workers, which have sessions of their own.
+
+    Ansible passes Ctrl-C on to them; one that comes while it forks a worker can be lost in Python's callbacks around
+    a fork, and then it waits for ever for workers that have ended.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        kill_tree(process.pid)
+        process.wait()
 
 
 def environment(place: fleet.Place) -> dict[str, str]:

@@ -17,6 +17,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -399,6 +400,37 @@ def interrupted(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 def test_an_interrupted_demo_stops_everything(interrupted: Fleet):
     assert running(interrupted) == []
+
+
+#: A playbook that has lost Ctrl-C, and its worker in a session of its own, which says its number.
+DEAF: t.Final = """
+import os, pathlib, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+if len(sys.argv) < 3:
+    subprocess.Popen([sys.executable, *sys.orig_argv[1:], "worker"], start_new_session=True)
+else:
+    pathlib.Path(sys.argv[1], "worker").touch()
+time.sleep(600)
+"""
+#: Ends it as the demo does.
+ENDS: t.Final = """
+import pathlib, subprocess, sys, time, demo
+process = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], start_new_session=True)
+while not pathlib.Path(sys.argv[2], "worker").exists():
+    time.sleep(0.02)
+demo.end(process, patience=0.5)
+print(process.returncode)
+"""
+
+
+def test_a_playbook_that_does_not_hear_ctrl_c_is_ended_with_workers_in_sessions_of_their_own(tmp_path: Path):
+    argv = [sys.executable, "-c", ENDS, DEAF, str(tmp_path)]
+    ending = subprocess.run(argv, cwd=DEMO.parent, capture_output=True, text=True, timeout=60, check=True)
+    assert int(ending.stdout) == -signal.SIGKILL
+    until = time.monotonic() + 30  # whoever takes over orphans buries them
+    while running(Fleet(tmp_path, net=NET)):
+        assert time.monotonic() < until, "its worker runs"
+        time.sleep(0.02)
 
 
 def test_up_replaces_the_demo_that_was_there_by_a_fleet_in_the_clear_and_down_stops_it(interrupted: Fleet):

@@ -9,6 +9,7 @@ while it runs `process.json`: its number and the moment at which it was started.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -130,6 +131,34 @@ def kill(folder: Path) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def kill_tree(pid: int) -> None:
+    """Take a process away with all that it started, also what has a session of its own, as Ansible's workers have."""
+    family: list[int] = []
+    found = {pid}
+    while found:
+        for each in found:
+            _signal(each, signal.SIGSTOP)  # it starts nothing more while its children are counted
+        family += found
+        found = {child for child, parent in _parents().items() if parent in family} - set(family)
+    for each in family:
+        _signal(each, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _parents() -> dict[int, int]:
+    """Return each process of this machine with the one that started it."""
+    parents = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        fields = _fields(int(process.name))
+        if fields:
+            parents[int(process.name)] = int(fields[1])
+    return parents
+
+
 def wait_ended(folder: Path) -> None:
     """Wait until an instance is gone; one that does not go is killed."""
     end = time.monotonic() + PATIENCE
@@ -163,9 +192,19 @@ def read_environment(path: Path) -> dict[str, str]:
 
 def _started(pid: int) -> str | None:
     """Return when a process was started, with the boot that it belongs to: a number that is used again differs."""
+    fields = _fields(pid)
+    if not fields or fields[0] in (b"Z", b"X"):
+        return None
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        fields = Path("/proc/%d/stat" % pid).read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else "%s %s" % (boot, fields[19].decode())
+    return "%s %s" % (boot, fields[19].decode())
+
+
+def _fields(pid: int) -> list[bytes]:
+    """Return what the kernel says of a process, after its name; nothing where it is gone (proc(5), /proc/pid/stat)."""
+    try:
+        return Path("/proc/%d/stat" % pid).read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
