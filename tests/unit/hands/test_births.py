@@ -221,6 +221,7 @@ def test_a_keystore_is_made_by_openssl_and_java_reads_it(home: Home) -> None:
     assert home.current("keystore.password").read_bytes() == kept, "programs know the password already"
 
 
+@pytest.mark.judges
 @needs_keytool
 @pytest.mark.parametrize("key_type", ["ec-p256", "rsa-2048"])
 def test_keytool_makes_the_key_where_there_is_no_openssl(
@@ -260,6 +261,7 @@ TERMS: dict[str, tuple[dict[str, t.Any], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.judges
 @needs_keytool
 @pytest.mark.parametrize("maker", ["openssl", "keytool"])
 @pytest.mark.parametrize("key_type", ["ec-p256", "rsa-2048"])

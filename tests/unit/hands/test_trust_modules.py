@@ -63,6 +63,7 @@ def test_system_trust_fails_with_one_sentence(run: Run, system: System, corp: Au
     assert refused["failed"] and "holds a private key" in refused["msg"]
 
 
+@pytest.mark.judges
 @pytest.mark.skipif(not shutil.which("keytool"), reason="LEFT OUT: there is no keytool on this machine")
 def test_java_trust_in_four_beats(run: Run, tmp_path: Path, corp: Authority) -> None:
     path = tmp_path / "connsec/java.d/cacerts"

@@ -83,6 +83,7 @@ IDENTITIES = ("p256@h", "p384@h", "rsa@h", "legacy@h")
 each_identity = pytest.mark.parametrize("name", IDENTITIES)
 
 
+@pytest.mark.judges
 @needs_pkilint
 def test_pkilint_finds_nothing_in_any_certificate_and_list(fleet: Fleet) -> None:
     authorities = fleet.store.folder / "authorities"
@@ -162,6 +163,7 @@ def test_openssl_reads_keys_and_keystores(fleet: Fleet, name: str) -> None:
     assert "MAC: sha256" in done.stderr
 
 
+@pytest.mark.judges
 @needs("keytool")
 @each_identity
 def test_keytool_lists_the_key_and_the_trusted_authority(fleet: Fleet, name: str) -> None:
@@ -225,6 +227,7 @@ public class Handshake {
 """
 
 
+@pytest.mark.judges
 @needs("javac")
 def test_java_shakes_hands_mutually_and_refuses_another_name(fleet: Fleet, tmp_path: Path) -> None:
     source = tmp_path / "Handshake.java"
@@ -256,6 +259,7 @@ public class Anchors {
 """
 
 
+@pytest.mark.judges
 @needs("javac")
 def test_java_trusts_the_authority_with_any_password_and_without_one(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "Anchors.java").write_text(ANCHORS)
@@ -266,6 +270,7 @@ def test_java_trusts_the_authority_with_any_password_and_without_one(fleet: Flee
         assert done.stdout.splitlines() == ["property: 1", "loaded: 1", "loaded: 1", "loaded: 1"], done.stderr
 
 
+@pytest.mark.judges
 @needs("keytool")
 @pytest.mark.parametrize("password", ["", "any-at-all"], ids=["without a password", "with any password"])
 def test_keytool_lists_the_truststore(fleet: Fleet, password: str) -> None:
