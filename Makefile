@@ -96,8 +96,9 @@ tools: test-venv
 
 .PHONY: test
 test: tools ## Everything that has to hold: check, py38, lint, sanity, integration
-	@# sanity keeps one core busy for minutes, and the others the other
-	@$(MAKE) --jobs=2 --output-sync=target timed-sanity timed-static timed-unit timed-py38 timed-lint
+	@$(MAKE) --jobs=2 --output-sync=target timed-static timed-unit timed-py38 timed-lint
+	@# the demos are held to messages and milliseconds: sanity has what they leave of the processors
+	@$(MAKE) --jobs=2 --output-sync=target timed-demos timed-sanity
 	@scripts/timed integration $(MAKE) integration
 
 timed-%:
@@ -130,15 +131,17 @@ lint: test-venv ## ansible-lint, profile production
 
 .PHONY: sanity
 sanity: test-venv ## ansible-test sanity, on a copy under build/
-	@tests/sanity/run
+	@nice -n 19 tests/sanity/run
 
-demos := tests/integration/test_demo.py tests/integration/test_demo_hard.py
+programs := tests/integration/test_demo.py tests/integration/test_demo_hard.py
+
+.PHONY: demos
+demos: tools ## Both demos, from their first line to their last, held to what they promise
+	@$(pytest) $(programs)
 
 .PHONY: integration
 integration: tools ## The real thing: fleets on loopback, failures, independent judges
-	@# the demos alone: they are held to messages and milliseconds, and nothing else may slow them down
-	@$(pytest) $(demos)
-	@$(pytest) --numprocesses 2 --dist worksteal -m "not soak" $(demos:%=--ignore %) tests/integration
+	@$(pytest) --numprocesses 2 --dist worksteal --durations=25 -m "not soak" $(programs:%=--ignore %) tests/integration
 	@echo "LEFT OUT for their time: what runs on hosts of the lab (make lab-test), and by make soak most SIGKILL points, each"
 	@echo "kind and role by itself on such hosts, and the scenarios of molecule"
 
