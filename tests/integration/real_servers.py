@@ -28,10 +28,10 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._spec import Sta
 from ansible_collections.connsec.tls.plugins.module_utils._host._handshake import look
 from ansible_collections.connsec.tls.plugins.module_utils._host._probe import parse_probe
 from ansible_collections.connsec.tls.plugins.module_utils._host._step import Step
+from ports import ADDRESS
 from unit.look.servers import Authority, Issued
 
 ROOT: t.Final = Path(__file__).resolve().parents[2]
-ADDRESS: t.Final = "127.0.0.1"
 NAME: t.Final = "localhost"
 SBIN: t.Final = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 
@@ -39,13 +39,6 @@ SBIN: t.Final = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 def program(name: str) -> str | None:
     """Return where a server's program is."""
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), SBIN]))
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind((ADDRESS, 0))
-        return int(sock.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -207,7 +200,8 @@ class Server:
 
     def __exit__(self, *_unused: object) -> None:
         pid = int(Path(self.kind.process["pid_file"]).read_text())
-        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it may have died, and then the test says of what
+            os.kill(pid, signal.SIGTERM)
         until = time.monotonic() + 10
         while os.path.isdir("/proc/%d" % pid) and time.monotonic() < until:
             time.sleep(0.05)

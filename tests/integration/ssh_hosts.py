@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import ADDRESS, free_port
 
 from .harness import Fleet
 
@@ -43,15 +44,13 @@ class SshHosts:
             self._start(name)
 
     def _start(self, name: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         config = self._folder / ("sshd_%s" % name)
         config.write_text(
             "\n".join(
                 (
                     "Port %d" % port,
-                    "ListenAddress 127.0.0.1",
+                    "ListenAddress %s" % ADDRESS,
                     "HostKey %s" % (self._folder / "host_key"),
                     "AuthorizedKeysFile %s" % (self._folder / "user_key.pub"),
                     "PidFile none",
@@ -71,7 +70,7 @@ class SshHosts:
         options = "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o ControlMaster=no -o ConnectTimeout=3"
         variables = {
             "ansible_connection": "ssh",
-            "ansible_host": "127.0.0.1",
+            "ansible_host": ADDRESS,
             "ansible_port": port,
             "ansible_user": getpass.getuser(),
             "ansible_ssh_private_key_file": str(self._folder / "user_key"),
@@ -89,7 +88,7 @@ class SshHosts:
         until = time.monotonic() + 10
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection((ADDRESS, port), 1).close()
                 return
             except OSError:
                 assert time.monotonic() < until, "sshd does not listen"

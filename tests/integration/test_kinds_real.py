@@ -10,16 +10,15 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ports import ADDRESS, free_port
 from unit.look.servers import Authority, Issued
 
 from .real_servers import (
-    ADDRESS,
     NAME,
     Made,
     Material,
     Server,
     backend,
-    free_port,
     get,
     is_open,
     kind_of,

@@ -20,20 +20,12 @@ from pathlib import Path
 from ansible_collections.connsec.tls.plugins.module_utils._core._spec import StepSpec
 from ansible_collections.connsec.tls.plugins.module_utils._host._installed import Json
 from ansible_collections.connsec.tls.plugins.module_utils._host._step import Step
+from ports import free_port
 
 COMPONENT = Path(__file__).with_name("component.py")
 #: No site-packages and no environment: it starts in a fraction of the time, and tests/faults leaves it alone.
 PYTHON = (sys.executable, "-S", "-E")
 PERMIT = "permit-default"
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _unused in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def until(condition: t.Callable[[], t.Any], *, seconds: float = 10) -> None:
@@ -53,7 +45,7 @@ class Bench:
         self.base = self.directory / "router"
         self.options = self.folder / "router.ini"
         self.pid_file = self.folder / "pid"
-        self.port, self.tls_port = free_ports(2)
+        self.port, self.tls_port = free_port(), free_port()
         self.original = "# by hand\n[listener]\nport = %d\npassword = hunter2\n\n[log]\nlevel = info" % self.port
         self.folder.mkdir()
         self.options.write_text(self.original)
