@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
 from ..module_utils._core._requesting import Answer
@@ -20,12 +19,6 @@ from . import _pki
 from ._trust_list import TrustList, chain_to, is_ca
 
 LARGEST_ANSWER = 1 << 18
-_READERS: t.Final[tuple[t.Callable[[bytes], list[x509.Certificate]], ...]] = (
-    x509.load_pem_x509_certificates,
-    pkcs7.load_pem_pkcs7_certificates,
-    pkcs7.load_der_pkcs7_certificates,
-    lambda data: [x509.load_der_x509_certificate(data)],
-)
 
 
 @dataclass(frozen=True)
@@ -60,8 +53,20 @@ def read_answer(data: bytes, *, spki_sha256: str, trust: TrustList) -> ReadAnswe
         return ReadAnswer(Answer(unreadable="its certificate cannot be read: %s" % error))
 
 
+def _readers() -> tuple[t.Callable[[bytes], list[x509.Certificate]], ...]:
+    """Return what may be able to read an answer."""
+    from cryptography.hazmat.primitives.serialization import pkcs7  # with Python's e-mail package: 20 ms of each run
+
+    return (
+        x509.load_pem_x509_certificates,
+        pkcs7.load_pem_pkcs7_certificates,
+        pkcs7.load_der_pkcs7_certificates,
+        lambda data: [x509.load_der_x509_certificate(data)],
+    )
+
+
 def _certificates(data: bytes) -> list[x509.Certificate]:
-    for read in _READERS:
+    for read in _readers():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of encodings that are not quite right, as openssl's own PKCS#7
             with contextlib.suppress(ValueError, UnsupportedAlgorithm):
