@@ -86,7 +86,6 @@ import typing as t
 
 from ansible.plugins.inventory import BaseInventoryPlugin
 
-from .. import plugin_utils  # noqa: F401 # first: it has what follows come from the bytecode cache
 from ..module_utils._core._category import groups
 from ..module_utils._core._errors import TlsError
 from ..plugin_utils._inventory_hosts import VARIABLES, declared_hosts
