@@ -35,6 +35,7 @@ from ._kinds import load_kind
 from ._ledger import Ledger, moment_of
 from ._model_source import model_from_vars
 from ._operator import Operator, operator_of
+from ._parallel import processors, spread
 from ._place import STORE_VARIABLES
 from ._seal import seal_keys
 from ._store import StorePaths, StoreView, inspect, store_paths
@@ -202,6 +203,8 @@ class Fleet:
         return [found[name] for name in sorted(found) if self.model.managed(found[name])]
 
 
+#: How many hosts have their variables rendered by one process at least.
+_HOSTS_A_PROCESS: t.Final = 5
 #: Renders a value with a host's variables.
 Render = t.Callable[[t.Any, t.Mapping[str, t.Any]], t.Any]
 
@@ -327,21 +330,24 @@ def known_hosts(
         ModelError: it says of some host what the model says otherwise.
         TlsError: it does not have a host, or says of it what cannot be.
     """
-    facts: dict[str, HostFacts] = {}
-    mistakes: list[str] = []
-    for name, host in sorted(hosts.items()):
-        if name in hostvars:
-            variables = hostvars.raw_get(name)  # once, for it costs more than all that is done with it
-            mistakes += differences(host, declarations(variables, render))
-            if name in components:
-                facts[name] = host_facts(name, components[name], variables, render)
-        elif name in components:
+    names = [name for name in sorted(hosts) if name in hostvars or name in components]
+
+    def told(at: int) -> tuple[list[str], HostFacts | None]:
+        name = names[at]
+        if name not in hostvars:
             raise TlsError(
                 "host %s of the model is not in the inventory; name it in a file that is read earlier" % name
             )
+        variables = hostvars.raw_get(name)  # once, for it costs more than all that is done with it
+        mistakes = differences(hosts[name], declarations(variables, render))
+        return mistakes, host_facts(name, components[name], variables, render) if name in components else None
+
+    # rendering takes some 8 ms a host, so that a process of its own is worth its fork for a few of them
+    found = spread(told, len(names), workers=min(processors(), len(names) // _HOSTS_A_PROCESS), again=True)
+    mistakes = [mistake for mistakes, _facts in found for mistake in mistakes]
     if mistakes:
         raise ModelError(mistakes)
-    return facts
+    return {name: facts for name, (_mistakes, facts) in zip(names, found, strict=True) if facts}
 
 
 def host_facts(name: str, components: t.Collection[str], variables: t.Mapping[str, t.Any], render: Render) -> HostFacts:

@@ -25,23 +25,38 @@ def processors() -> int:
         return min(os.cpu_count() or 1, MOST_WORKERS)
 
 
-def spread(work: t.Callable[[int], _T], count: int, *, workers: int | None = None) -> list[_T]:
+def spread(work: t.Callable[[int], _T], count: int, *, workers: int | None = None, again: bool = False) -> list[_T]:
     """Return ``[work(0), work(1), ...]``, computed by forked processes side by side.
 
-    Signing and encrypting hold Python's global lock, so threads bring nothing. The children inherit keys by the fork
-    and answer through a pipe: no secret gets an argument, a file or a name. With other threads about, a fork could
-    inherit a lock that nobody releases; then the work is done here.
+    Signing, encrypting and rendering hold Python's global lock, so threads bring nothing. The children inherit keys by
+    the fork and answer through a pipe: no secret gets an argument, a file or a name. With other threads about, a fork
+    could inherit a lock that nobody releases; then the work is done here.
+
+    Args:
+        work: returns a result that can be pickled.
+        count: how many there are.
+        workers: how many processes; as many as there are processors where this is None.
+        again: do here what a child failed at, so that its error is raised as if there had been no children.
+
+    Raises:
+        StoreError: a child failed, and ``again`` is not asked for.
     """
     workers = min(workers if workers is not None else processors(), count)
     if workers < 2 or threading.active_count() > 1:
         return [work(index) for index in range(count)]
+    shares = [range(first, count, workers) for first in range(workers)]
     children: list[tuple[int, int]] = []
     try:
-        for first in range(1, workers):
-            children.append(_start(work, range(first, count, workers)))
-        results = {index: work(index) for index in range(0, count, workers)}
-        for _pid, pipe in children:
-            results.update(_results_from(pipe))
+        for share in shares[1:]:
+            children.append(_start(work, share))
+        results = {index: work(index) for index in shares[0]}
+        for (_pid, pipe), share in zip(children, shares[1:], strict=True):
+            answer = _answer_from(pipe)
+            if isinstance(answer, str):
+                if not again:
+                    raise StoreError(answer)
+                answer = {index: work(index) for index in share}
+            results.update(answer)
     finally:
         for pid, pipe in children:
             os.close(pipe)
@@ -69,12 +84,10 @@ def _start(work: t.Callable[[int], _T], share: range) -> tuple[int, int]:
         os._exit(0)
 
 
-def _results_from(pipe: int) -> dict[int, t.Any]:
+def _answer_from(pipe: int) -> dict[int, t.Any] | str:
+    """Return a child's results by number, or what it failed at."""
     with os.fdopen(os.dup(pipe), "rb") as source:
         data = source.read()
     if not data:
-        raise StoreError("a signing process died; the machine may be out of memory, so nothing was published")
-    answer = pickle.loads(data)  # our own child wrote it
-    if isinstance(answer, str):
-        raise StoreError(answer)
-    return t.cast("dict[int, t.Any]", answer)
+        return "a signing process died; the machine may be out of memory, so nothing was published"
+    return t.cast("dict[int, t.Any] | str", pickle.loads(data))  # our own child wrote it

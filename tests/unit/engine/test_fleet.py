@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from ansible.errors import AnsibleUndefinedVariable
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -35,7 +38,11 @@ all:
 
 
 def facts(tmp_path, host, components):
-    (tmp_path / "hosts.yml").write_text(INVENTORY)
+    return facts_of_all(tmp_path, {host: components})[host]
+
+
+def facts_of_all(tmp_path, components, inventory=INVENTORY):
+    (tmp_path / "hosts.yml").write_text(inventory)
     loader = DataLoader()
     inventory = InventoryManager(loader=loader, sources=[str(tmp_path / "hosts.yml")])
     hostvars = HostVars(inventory, VariableManager(loader=loader, inventory=inventory), loader)
@@ -43,7 +50,7 @@ def facts(tmp_path, host, components):
     def render(value, variables):
         return Templar(loader=loader, variables=dict(variables)).template(value)
 
-    return known_hosts({host: Host(host)}, {host: components}, hostvars, render)[host]
+    return known_hosts({host: Host(host) for host in components}, components, hostvars, render)
 
 
 def test_a_host_is_asked_for_its_own_components_alone(tmp_path):
@@ -69,6 +76,34 @@ def test_a_host_that_is_not_in_the_inventory_is_refused_in_one_sentence(tmp_path
 def test_variables_that_contradict_the_model_are_named_with_both_places(tmp_path):
     with pytest.raises(TlsError, match=r"host app4: tls_os in .*hosts.yml:.* is windows, and .* says linux"):
         facts(tmp_path, "app4", [])
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """Two processors, and no other thread of the tests about, which would forbid a fork."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr("threading.active_count", lambda: 1)
+
+
+MANY = INVENTORY + "".join("    h%02d:\n" % number for number in range(20))
+
+
+def test_many_hosts_are_read_by_several_processes_and_each_has_its_own_settings(tmp_path, two_processes, monkeypatch):
+    forks = []
+    fork = os.fork
+    monkeypatch.setattr("os.fork", lambda: forks.append(os.getpid()) or fork())
+    found = facts_of_all(tmp_path, {"h%02d" % number: ["router"] for number in range(20)}, MANY)
+    assert len(forks) == 1
+    assert {name: each.settings["router"]["config"] for name, each in found.items()} == {
+        "h%02d" % number: "/srv/h%02d/router.ini" % number for number in range(20)
+    }
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["of this process", "of another process"])
+def test_a_mistake_in_the_variables_of_one_of_many_hosts_is_said_as_by_ansible(tmp_path, two_processes, number):
+    components = {"h%02d" % each: ["desk" if each == number else "router"] for each in range(20)}
+    with pytest.raises(AnsibleUndefinedVariable, match="nobody_defines_this"):
+        facts_of_all(tmp_path, components, MANY)
 
 
 def test_a_pair_that_waits_for_an_owner_makes_no_wave_unfinished():
