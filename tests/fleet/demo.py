@@ -30,7 +30,7 @@ from pathlib import Path
 
 import fleet
 from parts import FleetError
-from parts.processes import kill_tree
+from parts.processes import Family
 from parts.traffic import aligned, overdue, table
 
 #: Where ansible-playbook is: beside the Python that runs this.
@@ -193,15 +193,18 @@ def play(place: fleet.Place, name: str, *extra: str, log: str, show: t.Callable[
 def end(process: subprocess.Popen[str], *, patience: float = 10.0) -> None:
     """End a playbook with its workers, which have sessions of their own.
 
-    Ansible passes Ctrl-C on to them; one that comes while it forks a worker can be lost in Python's callbacks around
-    a fork, and then it waits for ever for workers that have ended.
+    Ansible passes Ctrl-C on to them. One that comes while it forks a worker can be lost in Python's callbacks around a
+    fork, and then it waits for ever for workers that have ended, or forgets the one that it was starting.
     """
+    family = Family.held(process.pid)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
-    try:
+    family.go_on()
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(patience)
-    except subprocess.TimeoutExpired:
-        kill_tree(process.pid)
+    family.kill()
+    if process.poll() is None:
+        Family.held(process.pid).kill()
         process.wait()
 
 

@@ -131,17 +131,34 @@ def kill(folder: Path) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def kill_tree(pid: int) -> None:
-    """Take a process away with all that it started, also what has a session of its own, as Ansible's workers have."""
-    family: list[int] = []
-    found = {pid}
-    while found:
-        for each in found:
-            _signal(each, signal.SIGSTOP)  # it starts nothing more while its children are counted
-        family += found
-        found = {child for child, parent in _parents().items() if parent in family} - set(family)
-    for each in family:
-        _signal(each, signal.SIGKILL)
+@dataclass(frozen=True)
+class Family:
+    """A process and all that it has started, also what has a session of its own, as Ansible's workers have."""
+
+    members: t.Mapping[int, str | None]
+
+    @classmethod
+    def held(cls, pid: int) -> Family:
+        """Hold a process and its descendants where they are (SIGSTOP): none is started while they are counted."""
+        members: dict[int, str | None] = {}
+        found = {pid}
+        while found:
+            for each in found:
+                members[each] = _started(each)
+                _signal(each, signal.SIGSTOP)
+            found = {child for child, parent in _parents().items() if parent in members} - set(members)
+        return cls(members)
+
+    def go_on(self) -> None:
+        """Let those that were held go on."""
+        for pid in self.members:
+            _signal(pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Take away those that are left; a number that is used again by now is somebody else's."""
+        for pid, started in self.members.items():
+            if started and _started(pid) == started:
+                _signal(pid, signal.SIGKILL)
 
 
 def _signal(pid: int, number: int) -> None:
