@@ -16,6 +16,7 @@ from ..module_utils._core._hold import Hold
 from ..module_utils._core._manifest import file_in
 from ..module_utils._core._observed import parse_watch
 from ..module_utils._core._removal import Removal
+from ..module_utils._core._presenting import not_ready
 from ..module_utils._core._renewing import unrenewed
 from ..module_utils._core._stages import MOVES_TO, rank, reached, steps_of
 from ..module_utils._core._strangers import listener_id, strangers
@@ -261,7 +262,12 @@ class Outcome:
     def _findings(self) -> list[Json]:
         """Return what was found that is of no pair."""
         found = [*self._strangers(), *self._drift(), *self._overdue(), *self._tampering(), *self._lost()]
-        return [*found, *self._removals(), *self._unforgotten()]
+        return [*found, *self._removals(), *self._unforgotten(), *self._reserves()]
+
+    def _reserves(self) -> list[Json]:
+        """Return each identity that is held in reserve and could not be presented."""
+        rows = sorted(not_ready(self._scene).items()) if self._scene.looked and not self._scene.check_mode else ()
+        return [finding(name, evidence, status="waiting") for name, evidence in rows]
 
     def _renewals(self, rows: t.Sequence[Json]) -> list[Json]:
         """Return each certificate that goes on while others have not renewed it; pairs that wait tell of theirs."""

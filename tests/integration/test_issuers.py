@@ -6,59 +6,170 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 import typing as t
+from pathlib import Path
 
+import pytest
 from pki_team import Team, openssl
 
-from .harness import ENFORCE, PAIRS, QUICK, SERVERS, Fleet, still
+from .harness import ENFORCE, HOLDS_A_SESSION, PAIRS, QUICK, SERVERS, Fleet, still
+
+#: What the team is asked for besides: a client holds these in reserve, each of them named by what it is answered with.
+RESERVED: t.Final = ("another_key", "a_name_less", "a_name_more", "a_foreign_chain")
 
 
 def ask_others(fleet: Fleet) -> None:
-    """Have a PKI team sign for both servers, and give runs the identities' passphrase alone."""
+    """Have a PKI team sign for both servers and for what a client holds; give runs the identities' passphrase alone."""
 
     def model(data: dict[str, t.Any]) -> None:
         data["authorities"] = {"corporate": {"trust_file": "../corporate/root.pem"}}
-        data["identities"] = {server: {"issuer": "requested"} for server in SERVERS}
+        names = (*SERVERS, HOLDS_A_SESSION, *RESERVED)
+        data["identities"] = {name: {"issuer": "requested"} for name in names}
+        data["components"]["router"]["identities"] = [HOLDS_A_SESSION, *RESERVED]
 
     fleet.edit_yaml("tls_connections.yml", model)
     file = fleet.inventory / "group_vars/all.yml"
     file.write_text(file.read_text().replace("tls_store_passphrase:", "tls_identities_passphrase:"))
 
 
+class Desk:
+    """Where requests lie, and where answers are put."""
+
+    def __init__(self, fleet: Fleet, team: Team) -> None:
+        self._folder = fleet.store / "requests"
+        self._team = team
+
+    def request(self, identity: str) -> Path:
+        """Return the file of a request."""
+        return self._folder / identity / "request.pem"
+
+    def answer(self, identity: str) -> Path:
+        """Return where its answer belongs."""
+        return self._folder / identity / "answer.pem"
+
+    def names(self, identity: str) -> list[str]:
+        """Return what a request asks for, as the extension of a certificate has it."""
+        text = openssl("req", "-in", self.request(identity), "-noout", "-text")
+        found = re.search(r"Subject Alternative Name:.*\n\s*(.+)", text)
+        assert found
+        return found.group(1).replace("IP Address:", "IP:").split(", ")
+
+    def put(
+        self,
+        identity: str,
+        *,
+        usages: str,
+        names: t.Sequence[str] | None = None,
+        request: Path | None = None,
+        team: Team | None = None,
+    ) -> None:
+        """Put the answer of a team beside a request: what is asked for, or something else."""
+        team = team or self._team
+        asked = ",".join(self.names(identity) if names is None else names)
+        signed = team.sign(request or self.request(identity), names=asked, usages=usages)
+        self.answer(identity).write_text(team.issuing.read_text() + signed)
+
+    def everything(self) -> dict[Path, bytes]:
+        """Return all requests and answers."""
+        return {path: path.read_bytes() for path in self._folder.glob("*/*.pem")}
+
+
+def answer_otherwise(desk: Desk, other: Team) -> dict[str, str]:
+    """Have each request answered with something else than was asked for; return what has to be said of each."""
+    server, standby = SERVERS
+    key, less, more, foreign = RESERVED
+    desk.put(server, usages="clientAuth")
+    desk.put(standby, usages="serverAuth,codeSigning")
+    desk.put(key, usages="clientAuth", request=other.other_request())
+    kept, *lacking = desk.names(less)
+    assert lacking
+    desk.put(less, usages="clientAuth", names=[kept])
+    desk.put(more, usages="clientAuth", names=[*desk.names(more), "DNS:more.example.net"])
+    desk.put(foreign, usages="clientAuth", team=other)
+    names = sorted(each.partition(":")[2] for each in lacking)
+    return {
+        server: "it is for client only, and not for server",
+        standby: "it is also for 1.3.6.1.5.5.7.3.3, which was not asked for",
+        key: "it is for another key: no certificate in it has the key of the request",
+        less: "it lacks a name: %s" % ", ".join(names),
+        more: "it has a name that was not asked for: more.example.net",
+        foreign: "its chain is foreign: nothing leads from its issuer, ",
+    }
+
+
 def test_a_team_answers_between_runs_and_nothing_else_than_planned_is_taken(clear: Fleet):
-    team = Team(clear.root / "corporate")
+    desk = Desk(clear, Team(clear.root / "corporate"))
     ask_others(clear)
-
-    def places(server: str) -> tuple[t.Any, t.Any, str]:
-        folder = clear.store / "requests" / server
-        names = re.search(r"IP Address:(\S+)", openssl("req", "-in", folder / "request.pem", "-noout", "-text"))
-        assert names
-        return folder / "request.pem", folder / "answer.pem", "IP:" + names.group(1)
-
     first = clear.playbook("rollout", *ENFORCE).must_end(0)
     assert set(clear.stages().values()) == {("trusted", "waiting")}
-    for server in SERVERS:
-        request, answer, names = places(server)
-        todo = "to do: have authority corporate sign %s, put the answer at %s, and run again" % (request, answer)
-        assert todo in first.last_lines
-        answer.write_text(team.sign(request, names=names, usages="clientAuth") + team.issuing.read_text())
-    before = {server: places(server)[0].read_bytes() for server in SERVERS}
+    for name in (*SERVERS, *RESERVED):
+        todo = "have authority corporate sign %s, put the answer at %s, and run again"
+        assert todo % (desk.request(name), desk.answer(name)) in " ".join(first.last_lines.split())
 
+    refused = answer_otherwise(desk, Team(clear.root / "foreign", "foreign"))
+    before = desk.everything()
     second = clear.playbook("rollout", *ENFORCE).must_end(0)
     assert second.changed == 0
-    assert "answer.pem is not taken: it is for client only, and not for server" in second.last_lines
-    assert {server: places(server)[0].read_bytes() for server in SERVERS} == before
-    for server in SERVERS:
-        request, answer, names = places(server)
-        answer.write_text(team.issuing.read_text() + team.sign(request, names=names, usages="serverAuth"))
+    said = " ".join(second.last_lines.split())
+    for name, words in refused.items():
+        assert "%s is not taken: %s" % (desk.answer(name), words) in said
+    assert desk.everything() == before
 
+    for name in SERVERS:
+        desk.put(name, usages="serverAuth")
+    for name in RESERVED:
+        desk.put(name, usages="clientAuth")
     clear.playbook("rollout", *ENFORCE).must_end(0)
     assert set(clear.stages().values()) == {("enforced", "done")}
-    for server in SERVERS:
-        held = clear.material(server)
-        openssl("verify", "-x509_strict", "-purpose", "sslserver", "-trusted", team.root, "-untrusted",
-                held / "chain.pem", held / "certificate.pem")  # fmt: skip
+    assert not clear.report()["findings"]
+    held = [(clear.material(name), "sslserver") for name in SERVERS]
+    held += [(clear.material(HOLDS_A_SESSION) / name, "sslclient") for name in RESERVED]
+    root = clear.root / "corporate" / "root.pem"
+    for folder, purpose in held:
+        openssl("verify", "-x509_strict", "-purpose", purpose, "-trusted", root, "-untrusted",
+                folder / "chain.pem", folder / "certificate.pem")  # fmt: skip
     assert not (clear.store / "authorities/secret.json").exists()
+    assert clear.playbook("rollout", *ENFORCE).must_end(0).changed == 0
+    clear.must_talk()
+
+
+@pytest.mark.soak
+def test_a_listener_goes_over_to_what_was_held_in_reserve_without_another_certificate(clear: Fleet):
+    def reserve(data: dict[str, t.Any]) -> None:
+        data["identities"] = {"used": {}, "spare": {}}
+        data["components"]["confserv"]["identities"] = ["used", "spare"]
+
+    def exchange(data: dict[str, t.Any]) -> None:
+        data["components"]["confserv"]["listeners"]["default"]["identity"] = "spare"
+
+    def presented() -> set[str]:
+        found = set()
+        for name in SERVERS:
+            with socket.create_connection((clear.address(name), 12021), timeout=5) as sock:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                with context.wrap_socket(sock) as secure:
+                    found.add(ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True) or b""))
+        return found
+
+    clear.edit_yaml("tls_connections.yml", reserve)
+    clear.playbook("rollout", *ENFORCE).must_end(0)
+    assert set(clear.stages().values()) == {("enforced", "done")}
+    used, spare = (
+        (clear.material(SERVERS[0]) / each).read_text() for each in ("certificate.pem", "spare/certificate.pem")
+    )
+    assert spare == (clear.material(SERVERS[1]) / "spare/certificate.pem").read_text(), "it is one on both"
+    assert presented() == {used}
+    rows = {(row["name"], row["host"]) for row in clear.report()["identities"]}
+    assert {("spare", "cfg1"), ("spare", "cfg2")} <= rows
+
+    clear.edit_yaml("tls_connections.yml", exchange)
+    run = clear.playbook("rollout", *ENFORCE).must_end(0)
+    assert not [target for target, _reason in run.reasons() if target.startswith("identity ")]
+    assert presented() == {spare}
+    assert set(clear.stages().values()) == {("enforced", "done")}
     assert clear.playbook("rollout", *ENFORCE).must_end(0).changed == 0
     clear.must_talk()
 
@@ -117,7 +228,7 @@ def test_a_listener_that_is_on_tls_already_keeps_its_certificate_until_its_issue
     def adopt(data: dict[str, t.Any]) -> None:
         data["authorities"] = {"corporate": {"trust_file": "../corporate/root.pem"}}
         files = {"certificate": str(held), "key": str(key)}
-        data["identities"] = {server: {"issuer": "installed", "files": files}}
+        data["identities"] = {server: {"issuer": "installed", "key_at": "host", "files": files}}
 
     clear.edit_yaml("tls_connections.yml", adopt)
     plan = clear.playbook("plan", *ENFORCE).must_end(0)
@@ -131,9 +242,12 @@ def test_a_listener_that_is_on_tls_already_keeps_its_certificate_until_its_issue
     assert (shown["path"], shown["issuer"], shown["names"]) == (str(held), "corporate issuing", [address])
     assert clear.playbook("rollout", *ENFORCE).must_end(0).changed == 0
 
-    clear.edit_yaml("tls_connections.yml", lambda data: data.pop("identities"))
+    # its own from now on, whose key stays where it was used: that is another key, born there
+    clear.edit_yaml("tls_connections.yml", lambda data: data.update(identities={server: {"key_at": "host"}}))
     run = clear.playbook("rollout", *ENFORCE).must_end(0)
     assert "step permit-default confserv@cfg1" in run.text
+    assert (clear.material(server) / "key.pem").read_bytes() != before[1]
+    assert "PRIVATE KEY-----" not in (clear.store / "identities" / (server + ".pem")).read_text()
     assert str(clear.material(server).parent) in clear.options(server).read_text()
     assert (held.read_bytes(), key.read_bytes()) == before
     clear.must_talk()

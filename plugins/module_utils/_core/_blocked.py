@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ._entities import Component, Connection, Host, IdentitySpec, Listener, Model, instances_of
+from ._entities import Component, Connection, Host, Listener, Model
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Entry:
     client: Component
     server: Component
     listener: Listener
-    identities: t.Mapping[str, IdentitySpec]
 
 
 def _decided(entry: Entry) -> str | None:
@@ -51,38 +50,8 @@ def _untrusted(entry: Entry) -> str | None:
     return None
 
 
-def _key_of_installed(entry: Entry) -> str | None:
-    """Return that a key is to be born on its host, and was there before us."""
-    for component in (entry.server, entry.client):
-        for name in (*component.named_identities, *(each.name for each in instances_of(component))):
-            spec = entry.identities.get(name)
-            if spec and spec.issuer == "installed" and spec.key_at == "host":
-                what = (
-                    "identity %s was on its host before us (issuer: installed), so no key is born for it (key_at: host)"
-                )
-                return what % name + ": leave key_at out"
-    return None
-
-
-def _presented_nowhere(entry: Entry) -> str | None:
-    """Return that a component lists an identity which no listener of it presents, if it does."""
-    for component in (entry.client, entry.server):
-        presented = {*component.identities.values(), *(each.identity for each in component.listeners.values())}
-        spare = sorted(set(component.further) - presented)
-        if spare:
-            what = "%s lists identity %s, which none of its listeners presents; to hold one in reserve is not built yet"
-            return what % (component.name, spare[0])
-    return None
-
-
 #: The first rule that applies gives the sentence: decisions of people before what is missing.
-RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (
-    _decided,
-    _out_of_sight,
-    _untrusted,
-    _key_of_installed,
-    _presented_nowhere,
-)
+RULES: t.Final[tuple[t.Callable[[Entry], str | None], ...]] = (_decided, _out_of_sight, _untrusted)
 
 
 def why_blocked(entry: Entry) -> str | None:

@@ -117,7 +117,7 @@ def _shared_keys(reader: Reader, entries: Entries) -> None:
                 holders.setdefault(name, []).append(instance.name)
     for name, identity in entries.identities.items():
         sharing = sorted(holders.get(name, ()))
-        if identity.key_at == "host" and len(sharing) > 1:
+        if identity.is_born_on_host and len(sharing) > 1:
             what = "a key that is born on a host is one instance's alone, and %s present %s; name an identity for each"
             what += ", such as %s, or leave key_at out"
             reader.note(entries.sources["identities", name] + ".key_at", what % (few(sharing), name, sharing[0]))

@@ -117,8 +117,14 @@ class Component:
         return own or self.identities.get("server" if listener else "client") or instance.name
 
     def identities_of(self, instance: Instance) -> set[str]:
-        """Return every identity that an instance of it may present to somebody."""
-        return {self.presents(instance, listener) for listener in (*self.listeners.values(), None)}
+        """Return every identity that an instance of it may present to somebody, or holds in reserve."""
+        return {*self.reserved, *(self.presents(instance, listener) for listener in (*self.listeners.values(), None))}
+
+    @property
+    def reserved(self) -> tuple[str, ...]:
+        """Return the identities that its instances hold and present to nobody so far."""
+        presented = {*self.identities.values(), *(each.identity for each in self.listeners.values())}
+        return tuple(sorted(set(self.further) - presented))
 
     def default_identity(self, instance: Instance) -> str:
         """Return the identity whose files lie at the top of an instance's generations, whether anybody is shown it.
@@ -193,6 +199,11 @@ class IdentitySpec:
     usages: tuple[str, ...] | None = None
     names: tuple[str, ...] = ()
     files: t.Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_born_on_host(self) -> bool:
+        """Whether its key is made on its host; one that was there before us has its key where it is."""
+        return self.key_at == "host" and self.issuer != "installed"
 
 
 @dataclass(frozen=True)
@@ -357,7 +368,7 @@ class Model:
         if not self.identities:
             return False
         names = self.components[instance.component].identities_of(instance)
-        return any(self.identities[name].key_at == "host" for name in names if name in self.identities)
+        return any(self.identities[name].is_born_on_host for name in names if name in self.identities)
 
     @cached_property
     def trust_files(self) -> dict[str, str]:

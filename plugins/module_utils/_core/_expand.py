@@ -52,7 +52,7 @@ def _pairs(
 ) -> t.Iterator[Pair]:
     client = model.components[connection.client]
     server, listener = tls_end_of(model, connection)
-    blocked = why_blocked(Entry(connection, client, server, listener, model.identities))
+    blocked = why_blocked(Entry(connection, client, server, listener))
     members = instances[server.name]
     several = bool(connection.dial) and len(members) > 1
     fronted = server.managed and (several or bool(passing(connection.through)))

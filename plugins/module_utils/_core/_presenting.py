@@ -31,6 +31,28 @@ def waits_to_present(scene: Scene, pair: Pair) -> Evidence | None:
     return None
 
 
+def not_ready(scene: Scene) -> dict[str, Evidence]:
+    """Return the identities that instances hold in reserve and could not present, each with why, by name.
+
+    Nobody is shown them, so no pair tells of it before the day on which a listener is given one.
+    """
+    found: dict[str, Evidence] = {}
+    for instance in scene.model.instances():
+        if not scene.ours(instance) or instance.name not in scene.instances:
+            continue
+        for name in scene.model.components[instance.component].reserved:
+            expected = "%s holds %s in reserve, key and certificate" % (instance.name, name)
+            held = scene.wanted[instance.name].identities.get(name) if instance.name in scene.wanted else None
+            fault = _not_adopted(scene, instance, name, None)
+            if held and held.awaits and held.certificate is None:
+                found.setdefault(
+                    name, fails("presented", expected, held.awaits.seen, "signature", todo=held.awaits.todo)
+                )
+            elif fault:
+                found.setdefault(name, fails("presented", expected, "%s: %s" % (instance.name, fault), "adopted"))
+    return found
+
+
 def _not_adopted(scene: Scene, presenter: Instance, identity: str, name: str | None) -> str:
     """Return why an identity that was there before us cannot be presented as this name; empty if it can, or is ours."""
     path = scene.model.adopted(identity).get("certificate")

@@ -72,6 +72,9 @@ def plan_removals(
     """
     named = {end.name for pair in model.pairs for end in pair.ends}
     presented = {model.presented_in(pair, end) for pair in model.pairs for end in pair.ends}
+    presented |= {
+        name for pair in model.pairs for end in pair.ends for name in model.components[end.component].reserved
+    }
     found = []
     for host, folders in sorted(leftovers.items()):
         for folder, row in sorted(folders.items()):

@@ -219,12 +219,13 @@ class Scene:
         return [pair for pair in found if not pair.blocked]
 
     def presented(self, instance: Instance) -> tuple[str, ...]:
-        """Return the names of the identities that an instance presents to anybody."""
+        """Return the names of the identities that an instance presents to anybody, or holds in reserve."""
         found = {self.model.presented_in(pair, instance) for pair in self.pairs_at(instance)}
         return tuple(sorted(name for name in found if name is not None))
 
     def held(self, pair: Pair, end: Instance) -> HeldIdentity | None:
         """Return the identity that an end presents in a pair, if we install it."""
+        found |= set(self.model.components[instance.component].reserved)
         wanted, name = self.wanted.get(end.name), self.model.presented_in(pair, end)
         return wanted.identities.get(name) if wanted and name else None
 

@@ -56,15 +56,22 @@ class Wishes:
                 self._note_presented(pair)
 
     def _note_presented(self, pair: Pair) -> None:
-        """Note which identities our ends of a pair present in it."""
+        """Note which identities our ends of a pair present in it, or could: what is held in reserve is for all alike.
+
+        So one that a listener is given later needs no new certificate.
+        """
         for end in pair.ends:
-            name = self._model.presented_in(pair, end) if self._model.managed(end) else None
-            if name is not None:
-                self._presented.setdefault(end.name, set()).add(name)
-                self._presenting.setdefault(name, []).append((end, pair))
+            if not self._model.managed(end):
+                continue
+            component = self._model.components[end.component]
+            fits = end == pair.server or not component.listeners
+            name = self._model.presented_in(pair, end)
+            for each in (*([name] if name is not None else []), *(component.reserved if fits else ())):
+                self._presented.setdefault(end.name, set()).add(each)
+                self._presenting.setdefault(each, []).append((end, pair))
 
     def presented_by(self, instance: Instance) -> tuple[str, ...]:
-        """Return the names of the identities that an instance of ours presents to anybody."""
+        """Return the names of the identities that an instance of ours presents to anybody, or holds in reserve."""
         return tuple(sorted(self._presented.get(instance.name, ())))
 
     def asked_by(self, instance: Instance) -> list[str]:

@@ -103,9 +103,10 @@ def scene_of(
     held: dict[str, dict[str, HeldIdentity]] = {}
     for each, end in ((pair, end) for pair in parsed.pairs for end in pair.ends):
         presented = parsed.presented_in(each, end)
-        if presented is not None:
-            folder = parsed.identity_folder(end, presented)
-            held.setdefault(end.name, {})[presented] = HeldIdentity(presented, folder, "sha-" + presented)
+        for name in (presented, *parsed.components[end.component].reserved):
+            if name is not None:
+                folder = parsed.identity_folder(end, name)
+                held.setdefault(end.name, {})[name] = HeldIdentity(name, folder, "sha-" + name)
     wanted = {
         name: Wanted(
             identities=held.get(name, {}),

@@ -15,7 +15,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._entities import
 from ansible_collections.connsec.tls.plugins.module_utils._core._holding import material_fault
 from ansible_collections.connsec.tls.plugins.module_utils._core._look import LookPlan
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
-from ansible_collections.connsec.tls.plugins.module_utils._core._presenting import serves_another
+from ansible_collections.connsec.tls.plugins.module_utils._core._presenting import not_ready, serves_another
 from ansible_collections.connsec.tls.plugins.module_utils._core._requesting import Awaited
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import HeldIdentity, Scene
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import GATES
@@ -146,6 +146,121 @@ def test_one_that_was_there_before_is_not_installed() -> None:
     words = scene.listener_words(CFG1, scene.model.pair(OUTER).listener)
     assert (words["fullchain"], words["key"]) == ("/etc/outer.pem", "/etc/outer.key")
     assert words["keystore"] == "/etc/connsec/confserv/current/outer/keystore.p12"
+
+
+# What is held in reserve
+
+
+def reserving(**spare: t.Any) -> dict[str, t.Any]:
+    """Return the model in which the server lists an identity that none of its listeners presents."""
+    model = several(spare=spare)
+    model["authorities"] = {"corporate": {"trust_file": "ca.pem"}, "connsec": {}}
+    model["components"]["confserv"]["identities"] = ["inner", "outer", "spare"]
+    return model
+
+
+def test_one_in_reserve_is_for_whatever_its_instance_serves_and_lies_beside_the_others() -> None:
+    scene = scene_of(reserving())
+    assert {pair.blocked for pair in scene.model.pairs} == {None}
+    assert wanted_of(scene, CFG1)["spare"].folder == "spare"
+    (spare,) = (each for each in wishes_of(scene).identities([CFG1]) if each.name == "spare")
+    assert (spare.names, spare.usages) == (("10.0.0.1", "10.0.0.2"), ("server",))
+
+
+def test_a_component_without_listeners_holds_one_in_reserve_as_a_client() -> None:
+    model = several(spare={})
+    model["components"]["desk"]["identities"] = ["calls", "spare"]
+    (spare,) = (each for each in wishes_of(scene_of(model)).identities([DESK]) if each.name == "spare")
+    assert (spare.names, spare.usages) == (("10.0.0.4", "app2"), ("client",))
+
+
+def test_its_authority_is_trusted_by_nobody_before_a_listener_presents_it() -> None:
+    scene = scene_of(reserving(issuer="requested", authority="corporate"))
+    assert wishes_of(scene).trusted_by(DESK) == ("connsec",)
+
+
+def test_one_in_reserve_is_a_reason_to_install_and_refutes_nobody() -> None:
+    scene = at_stage(scene_of(reserving()), "presented")
+    inputs = scene.seen(CFG1).inputs
+    held = {name: row for name, row in inputs["identities"].items() if name != "spare"}
+    scene = showing(scene, CFG1.name, inputs={**inputs, "identities": held})
+    assert material_fault(scene, CFG1) == "it has no certificate of spare"
+    assert make_plan(scene, ask_for(scene)).material == {"cfg1": (CFG1.name,)}
+    assert GATES["presented"](scene, scene.model.pair(OUTER)).holds
+    assert GATES["presented"](scene, scene.model.pair(INNER)).holds
+
+
+def test_one_in_reserve_that_nobody_signed_is_told_of_by_itself() -> None:
+    scene = at_stage(scene_of(reserving(issuer="requested", authority="corporate")), "presented")
+    assert not_ready(scene) == {}
+    awaited = Awaited("corporate", "identity spare waits for a signature", "have it signed")
+    wanted = scene.wanted[CFG1.name]
+    spare = dataclasses.replace(wanted.identities["spare"], certificate=None, awaits=awaited)
+    wanted = dataclasses.replace(wanted, identities={**wanted.identities, "spare": spare})
+    scene = dataclasses.replace(scene, wanted={**scene.wanted, CFG1.name: wanted})
+    told = not_ready(scene)["spare"]
+    assert (told.seen, told.todo, told.rule.waits) == (awaited.seen, awaited.todo, True)
+    assert {view.status for view in make_plan(scene, ask_for(scene)).views} == {"due"}
+
+
+ADOPTED = [
+    ({}, {"adopted spare": "/etc/spare.pem is not there"}, "confserv@cfg1: /etc/spare.pem is not there"),
+    (
+        {"spare": {"valid": False, "names": []}},
+        {},
+        "confserv@cfg1: the certificate /etc/spare.pem is not valid by its host's clock",
+    ),
+    ({"spare": {"valid": True, "names": ["elsewhere.example.net"]}}, {}, None),
+]
+
+
+@pytest.mark.parametrize(("found", "unreadable", "says"), ADOPTED, ids=["missing", "over", "as it should be"])
+def test_one_in_reserve_that_was_there_before_is_looked_at_too(found, unreadable, says) -> None:
+    files = {"certificate": "/etc/spare.pem", "key": "/etc/spare.key"}
+    scene = at_stage(scene_of(reserving(issuer="installed", authority="corporate", files=files)), "presented")
+    assert set(wanted_of(scene, CFG1)) == {"inner", "outer"}
+    (request,) = (each for each in look_of(scene)["instances"] if each["name"] == CFG1.name)
+    assert request["adopted"] == {"spare": {"fullchain": "/etc/spare.pem", **files}}
+    scene = showing(scene, CFG1.name, adopted=found, unreadable=unreadable)
+    scene = showing(scene, CFG2.name, adopted={"spare": {"valid": True, "names": []}})
+    assert [each.seen for each in not_ready(scene).values()] == ([says] if says else [])
+
+
+def look_of(scene: Scene) -> dict[str, t.Any]:
+    plan = LookPlan(scene, token="t")
+    plan.see(CFG1)
+    return plan.requests()["cfg1"]
+
+
+BORN = [
+    ({"key_at": "host"}, True),
+    (
+        {
+            "key_at": "host",
+            "issuer": "installed",
+            "authority": "corporate",
+            "files": {"certificate": "/a", "key": "/b"},
+        },
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("calls", "born"), BORN, ids=["ours", "there before us"])
+def test_no_key_is_born_for_one_that_was_there_before_us(calls: dict[str, t.Any], born: bool) -> None:
+    model = several(calls=calls)
+    model["authorities"] = {"corporate": {"trust_file": "ca.pem"}, "connsec": {}}
+    scene = scene_of(model)
+    assert {pair.blocked for pair in scene.model.pairs} == {None}
+    assert scene.model.keeps_key(ROUTER) is born
+    assert ("calls" in wanted_of(scene, ROUTER)) is born
+
+
+def test_one_that_was_there_before_us_may_lie_on_several_hosts_with_its_key() -> None:
+    files = {"certificate": "/etc/inner.pem", "key": "/etc/inner.key"}
+    model = several(inner={"key_at": "host", "issuer": "installed", "authority": "corporate", "files": files})
+    model["authorities"] = {"corporate": {"trust_file": "ca.pem"}, "connsec": {}}
+    assert {pair.blocked for pair in scene_of(model).model.pairs} == {None}
 
 
 # The words of options, and our own probes

@@ -401,20 +401,6 @@ BLOCKED = [
         ],
         "A decided until 2027-06-30 not to protect it: old",
     ),
-    (
-        [
-            (
-                ("identities", "router@urs1"),
-                {"issuer": "installed", "key_at": "host", "files": {"certificate": "/a.pem", "key": "/a.key"}},
-            ),
-            (("authorities",), {"corporate": {"trust_file": "ca.pem"}}),
-        ],
-        "identity router@urs1 was on its host before us (issuer: installed), so no key is born for it (key_at: host)",
-    ),
-    (
-        [((*ROUTER, "identities"), ["web", "two"]), (("identities",), {"web": {}, "two": {}})],
-        "router lists identity two, which none of its listeners presents; to hold one in reserve is not built yet",
-    ),
     ([(("hosts", "urs1"), {"os": "windows"})], "urs1 runs windows"),
     ([(("hosts", "cfg1"), {"os": "aix"})], "cfg1 runs aix"),
     (
