@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -17,7 +18,11 @@ import time
 import typing as t
 from pathlib import Path
 
-from .harness import ENFORCE, HOLDS_A_SESSION, ROOT, SERVERS, Fleet
+from .harness import ENFORCE, HOLDS_A_SESSION, ROOT, SERVERS, SMALL, Fleet
+
+sys.path.insert(0, str(SMALL.parent))
+
+from parts.serving import cut_off
 
 CLEAR_PORT: t.Final = 12020
 SECURE_PORT: t.Final = 12021
@@ -196,11 +201,13 @@ class Balancer:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
-    def passes(self, port: int) -> None:
-        """Listen on a port, and pass on what comes."""
+    def passes(self, port: int, *, but_not_from: str | None = None) -> socket.socket:
+        """Listen on a port, and pass on what comes; what comes from one address may get lost on its way."""
         listener = socket.create_server((self.address, port))
+        cut_off(listener, but_not_from)
         self._sockets.append(listener)
         threading.Thread(target=self._accept, args=(listener, port), daemon=True).start()
+        return listener
 
     def _accept(self, listener: socket.socket, port: int) -> None:
         with contextlib.suppress(OSError):
@@ -269,15 +276,22 @@ def test_a_client_behind_a_balancer_gets_through_to_every_member_before_it_moves
     with Balancer(clear, clear.net.rpartition(".")[0] + ".96.1") as balancer:
         balancer.passes(CLEAR_PORT)
         dialled_through(clear, balancer)
+        client = clear.address(HOLDS_A_SESSION)
+        firewalled = balancer.passes(SECURE_PORT, but_not_from=client)
         run = clear.playbook("rollout", *ENFORCE).must_end(0)
         stages = clear.stages()
         through = {name: row for name, row in stages.items() if name.startswith(HOLDS_A_SESSION)}
         assert set(through.values()) == {("permissive", "waiting")}, stages
         assert {row for name, row in stages.items() if name not in through} == {("switched", "waiting")}
         words = "ask Network team to have balancer pass port %d of %s on to confserv" % (SECURE_PORT, balancer.address)
-        assert words in run.last_lines
+        said = " ".join(run.last_lines.split())
+        assert words in said
+        cited = r"does not answer in time; line (\d+) of the firewall sheet \(app1 \(%s\) -> %s tcp %d\)"
+        line = re.search(cited % (re.escape(client), re.escape(balancer.address), SECURE_PORT), said)
+        assert line, said
+        assert "to do: have line %s allowed; if it is, %s" % (line.group(1), words) in said
 
-        balancer.passes(SECURE_PORT)
+        cut_off(firewalled, None)
         with balancer.checking_in_the_clear():
             run = clear.playbook("rollout", *ENFORCE, "-e", "tls_watch=1").must_end(0)
             assert set(clear.stages().values()) == {("switched", "waiting")}, clear.stages()

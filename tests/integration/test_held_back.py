@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -117,6 +118,29 @@ def test_a_clear_session_that_is_left_open_keeps_the_clear_listener_open(switche
         stages = switched.stages()
         assert {row for name, row in stages.items() if name.endswith("@cfg1")} == {("switched", "waiting")}
     switched.must_be_enforced_by_the_next_run()
+
+
+def test_a_flow_that_a_firewall_drops_is_waited_for_by_its_line_of_the_sheet(clear: Fleet):
+    source, target = clear.address(HOLDS_A_SESSION), clear.address(SERVERS[0])
+    clear.edit(SERVERS[0], r"^\[listener\.default\]$", "[listener.default]\ncut_off = %s" % source)
+    run = clear.playbook("rollout", *ENFORCE).must_end(0)
+    flow = "app1 (%s) -> %s tcp 12021" % (source, target)
+    line = re.search(r"^    line (\d+)  %s " % re.escape(flow), run.text, re.M)
+    assert line, "the plan has the sheet"
+    said = " ".join(run.last_lines.split())
+    cited = "%s:12021 does not answer in time; line %s of the firewall sheet (%s)" % (target, line.group(1), flow)
+    assert "%s to do: have line %s allowed, and run again" % (cited, line.group(1)) in said
+    assert {clear.stages()[name] for name in PAIRS if name.endswith("@cfg1")} == {("presented", "waiting")}
+    assert {clear.stages()[name] for name in PAIRS if name.endswith("@cfg2")} == {("permissive", "waiting")}
+    assert "tls_port = 12021" in clear.options(SERVERS[0]).read_text(), "nothing is wrong with the step"
+    clear.must_talk()
+
+    clear.edit(SERVERS[0], r"^cut_off = .*\n", "")
+    os.kill(int((clear.folder(SERVERS[0]) / "component.pid").read_text()), signal.SIGHUP)
+    run = clear.playbook("rollout", *ENFORCE).must_end(0)
+    assert "step permit-default" not in run.text, "what was permitted stayed so"
+    assert set(clear.stages().values()) == {("enforced", "done")}
+    clear.must_talk()
 
 
 def test_a_permit_that_breaks_its_server_is_taken_back_byte_by_byte(clear: Fleet):

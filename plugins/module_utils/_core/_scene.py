@@ -154,15 +154,16 @@ class Scene:
         return flows_of(self.model, self.kinds)
 
     def flow(self, pair: Pair) -> Flow | None:
-        """Return the line of the firewall sheet that the pair needs; None if it needs no new one."""
+        """Return the line of the firewall sheet that the pair's client needs for what it dials; None for no new one."""
         return self._flow_by_pair.get(pair.id)
 
     @cached_property
     def _flow_by_pair(self) -> dict[str, Flow]:
         found: dict[str, Flow] = {}
         for flow in self.flows:
-            for name in flow.pairs:
-                found.setdefault(name, flow)
+            for name in flow.pairs:  # what passes a client on has a line of its own, which is not its client's to see
+                if flow.source == self.model.pair(name).client.host:
+                    found[name] = flow
         return found
 
     def ours(self, instance: Instance) -> bool:

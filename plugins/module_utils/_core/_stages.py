@@ -15,8 +15,9 @@ import typing as t
 from ._dormant import is_asleep
 from ._entities import Instance, Pair
 from ._evidence import Evidence, Fault, fails, holds
-from ._flows import CLOSED
+from ._flows import CLOSED, Flow
 from ._holding import has_old_material, hides_environment, lacks_environment, lacks_variable, material_fault
+from ._observed import SeenProbe
 from ._presenting import misread_key, serves_another, waits_to_present
 from ._scene import Scene, option_id, setting
 from ._sessions import presented_by, presented_perhaps, sessions_of
@@ -214,18 +215,21 @@ def _permissive(scene: Scene, pair: Pair) -> Evidence:
     if is_asleep(scene, pair):
         return _asleep(scene, "permissive", pair)
     probe = scene.tls(pair)
+    flow = _closed(scene, pair, probe) if scene.vantage(pair) == pair.client else None
     if not scene.ours(pair.server) and not probe.verified:
         what = "answer over TLS with a certificate for %s that its trust_file vouches for" % pair.dial
-        return _theirs(scene, "permissive", expected, probe.reason or "nobody looked", pair.server, what)
+        seen = probe.reason or "nobody looked"
+        return _theirs(scene, "permissive", expected, seen, pair.server, what, closed=flow)
     stands_in = scene.vantage(pair) != pair.client  # a look that has no certificate of the client's
     if stands_in and probe.kind == "certificate_required" and not serves_another(scene, pair):
         seen = "it presents what is installed, and demands a certificate of its client"
         return holds("permissive", expected, seen, security="verified")
     if probe.outcome != "tls":
-        flow = scene.flow(pair) if probe.kind in CLOSED else None
         if flow is not None:
-            seen = "%s; line %d of the firewall sheet (%s)" % (probe.reason, flow.line, flow.words)
-            return fails("permissive", expected, seen, "handshake", todo="have line %d allowed" % flow.line)
+            # who is set to dial there is cut off, and waits for nobody
+            waits: Fault = "handshake" if setting(scene, "connect", pair).is_made else "network"
+            todo = "have line %d allowed, and run again" % flow.line
+            return fails("permissive", expected, _citing(probe.reason, flow), waits, todo=todo)
         todo = "look at the log of %s" % pair.server.name
         return fails("permissive", expected, probe.reason or "nobody looked", "handshake", todo=todo)
     if not probe.verified:
@@ -284,12 +288,16 @@ def not_passed_on(scene: Scene, pair: Pair) -> Refuted:
         return None
     expected = "a verified handshake with %s from %s" % (pair.dial, pair.client.host)
     seen = probe.reason or "nobody looked"
-    between = scene.origins(pair)[1:]
+    between, flow = scene.origins(pair)[1:], _closed(scene, pair, probe)
     if not between:
-        return fails("switched", expected, seen, "handshake", todo="see where %s leads" % pair.dial)
+        todo = "see where %s leads" % pair.dial
+        if flow is None:
+            return fails("switched", expected, seen, "handshake", todo=todo)
+        todo = "have line %d allowed; if it is, %s" % (flow.line, todo)
+        return fails("switched", expected, _citing(seen, flow), "network", todo=todo)
     port = pair.listener.secure_port or pair.listener.port
     what = "pass port %d of %s on to %s" % (port, pair.dial, pair.server.component)
-    return _theirs(scene, "switched", expected, seen, between[0], what)
+    return _theirs(scene, "switched", expected, seen, between[0], what, closed=flow)
 
 
 def _waits_to_be_passed_on(scene: Scene, pair: Pair) -> Refuted:
@@ -336,11 +344,36 @@ def _switched_by_others(scene: Scene, pair: Pair) -> Evidence:
 
 
 def _theirs(
-    scene: Scene, gate: str, expected: str, seen: str, end: Instance, what: str, *, security: str = ""
+    scene: Scene,
+    gate: str,
+    expected: str,
+    seen: str,
+    end: Instance,
+    what: str,
+    *,
+    security: str = "",
+    closed: Flow | None = None,
 ) -> Evidence:
-    """Return that a gate waits for the owner of an end that is not ours; only what is seen later closes it."""
+    """Return that a gate waits for the owner of an end that is not ours; only what is seen later closes it.
+
+    Nobody sees from outside whether an owner or the network team is late where a new flow is ``closed``.
+    """
     todo = "ask %s to have %s %s" % (scene.model.owner_of(end), end.component, what)
+    if closed is not None:
+        seen, todo = _citing(seen, closed), "have line %d allowed; if it is, %s" % (closed.line, todo)
     return fails(gate, expected, seen, "theirs", todo=todo, security=security)
+
+
+def _closed(scene: Scene, pair: Pair, probe: SeenProbe) -> Flow | None:
+    """Return the line of the firewall sheet that a probe from the client's host shows to be closed, if it does.
+
+    What accepts a connection and is silent then was reached.
+    """
+    return scene.flow(pair) if probe.kind in CLOSED and not probe.address else None
+
+
+def _citing(seen: str, flow: Flow) -> str:
+    return "%s; line %d of the firewall sheet (%s)" % (seen, flow.line, flow.words)
 
 
 def _not_loaded(scene: Scene, pair: Pair, expected: str) -> Refuted:

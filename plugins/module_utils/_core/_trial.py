@@ -10,7 +10,7 @@ message.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ._dormant import is_asleep
 from ._entities import Pair
@@ -167,12 +167,18 @@ class Trial:
             if not evidence.holds:
                 # who keeps the clear session that it has, and gets no TLS session, has not merely left one over
                 nothing = self._no_session(pair) if evidence.fault == "leftover" else None
-                return nothing or evidence
+                return nothing or self._not_the_networks(pair, evidence)
             if gate in ("demanded", "enforced"):
                 untried = self._not_tried(pair, gate)
                 if untried is not None:
                     return untried
         return self._no_session(pair)
+
+    def _not_the_networks(self, pair: Pair, evidence: Evidence) -> Evidence:
+        """Return evidence as a fault of the step's where the listener answered over TLS before it: a flow was open."""
+        if evidence.fault == "network" and self._before.tls(pair).is_tls:
+            return replace(evidence, fault="handshake")
+        return evidence
 
     def _not_tried(self, pair: Pair, gate: str) -> Evidence | None:
         """Return what had to be tried after the step and was not: a foreign certificate, an old protocol version."""

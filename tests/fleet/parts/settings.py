@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import configparser
+import ipaddress
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Listener:
     transport: str = "tcp"
     minimum_protocol: str = "TLSv1.2"
     ciphers: str | None = None
+    cut_off: str | None = None
 
     @property
     def speaks_tls(self) -> bool:
@@ -119,7 +121,7 @@ class Settings:
 _COMPONENT: t.Final = frozenset({"name", "host", "address", "log", "traffic", "pid_file", "sessions", "role"})
 _LISTENER: t.Final = frozenset(
     {"port", "tls_port", "protocol", "transport", "tls", "certificate", "key", "trust", "verify_client", "broken"}
-    | {"minimum_protocol", "ciphers"}
+    | {"minimum_protocol", "ciphers", "cut_off"}
 )
 _PEER: t.Final = frozenset(
     {"id", "address", "port", "mode", "protocol", "transport", "tls", "verify", "name", "trust", "foreign_trust"}
@@ -207,6 +209,7 @@ def _listener(name: str, section: _Section) -> Listener:
         transport=section.choice("transport", TRANSPORTS, "tcp"),
         minimum_protocol=section.choice("minimum_protocol", ("TLSv1.2", "TLSv1.3"), "TLSv1.2"),
         ciphers=section.get("ciphers"),
+        cut_off=section.get("cut_off"),
     )
     if listener.port is None and listener.tls_port is None:
         raise section.error("port", "is missing, and so is tls_port")
@@ -222,7 +225,16 @@ def _listener(name: str, section: _Section) -> Listener:
         raise section.error("certificate", "or key is missing, but the listener speaks TLS")
     if listener.speaks_tls and listener.verify_client != "no" and not listener.trust:
         raise section.error("trust", "is missing, but clients are verified")
+    if listener.cut_off and not _is_address(listener.cut_off):
+        raise section.error("cut_off", "is %r, and no IPv4 address" % listener.cut_off)
     return listener
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv4Address(text))
+    except ValueError:
+        return False
 
 
 def _peer(name: str, section: _Section) -> Peer:

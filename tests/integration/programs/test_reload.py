@@ -208,6 +208,24 @@ def test_a_listener_that_is_broken_is_noticed_and_what_was_not_answered_is_lost(
     assert clients[1].tallies()[0]["lost"] > 0
 
 
+def test_an_address_that_is_cut_off_gets_no_answer_at_the_secure_port_and_others_do(bench: Bench) -> None:
+    server = bench.server()
+    network = server.address.rpartition(".")[0]
+    away, other = network + ".200", network + ".201"
+
+    def reached(source: str, port: int) -> bool:
+        try:
+            socket.create_connection((server.address, port), 0.5, source_address=(source, 0)).close()
+        except TimeoutError:
+            return False
+        return True
+
+    for cut, found in ((away, [True, False, True]), (other, [True, True, False]), (None, [True, True, True])):
+        server.edit("listener.main", tls_port=TLS_PORT, cut_off=cut, **over_tls(server))
+        server.reload()
+        assert [reached(away, PORT), reached(away, TLS_PORT), reached(other, TLS_PORT)] == found
+
+
 def test_sessions_are_listed_with_what_protects_them(bench: Bench) -> None:
     server = bench.server()
     clients = bench.clients(server)

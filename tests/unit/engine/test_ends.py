@@ -193,6 +193,18 @@ def test_a_server_that_is_not_ours_is_judged_from_its_clients_host(tls, clear, s
     assert evidence[-1].rule.waits or stage == "enforced"
 
 
+def test_a_server_that_is_not_ours_and_does_not_answer_in_time_may_lie_behind_a_line_of_the_sheet():
+    scene = at_stage(scene_of(model_with()), "permissive")
+    pair = next(pair for pair in scene.model.pairs if pair.server.component == "carrier")
+    silent = SeenProbe("timeout", "no_answer", reason="198.51.100.7:5061 does not answer in time")
+    last = examine(with_probe(scene, pair, tls=silent), pair)[-1]
+    line = scene.flow(pair).line
+    cited = "; line %d of the firewall sheet (app1 (10.0.0.3) -> 198.51.100.7 tcp 5061)" % line
+    assert last.seen == silent.reason + cited
+    assert last.todo.startswith("have line %d allowed; if it is, ask the owner of carrier to have carrier" % line)
+    assert last.rule.waits
+
+
 def test_ours_trust_what_the_file_of_a_server_holds_that_is_not_ours():
     scene = scene_of(model_with())
     wishes = Wishes(scene.model, scene.kinds, scene.addresses)

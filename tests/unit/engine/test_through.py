@@ -95,6 +95,31 @@ def test_a_balancer_that_does_not_pass_tls_on_is_waited_for_once_all_members_cou
     assert Survey(behind, ask_for(scene)).view(scene.model.pair(ROUTER_CFG1)).status == "due"
 
 
+SILENT = SeenProbe("timeout", "no_answer", reason="192.0.2.100:2021 does not answer in time")
+
+
+@pytest.mark.parametrize("between", [True, False], ids=["a balancer", "nothing that anybody knows"])
+def test_a_name_that_does_not_answer_its_client_in_time_cites_the_clients_line_of_the_sheet(between):
+    named = {"client": "router", "server": "confserv.default", "dial": VIP}
+    scene = scene_of(model_with() if between else {**MODEL, "connections": [named]})
+    pair = scene.model.pair(ROUTER_CFG1)
+    scene = at_stage(scene, "permissive")
+    scene = dataclasses.replace(scene, probes={**scene.probes, front_probe(pair): SILENT})
+    found = GATES["switched"](scene, pair)
+    line = next(flow for flow in scene.flows if flow.source == "app1")
+    cited = "; line %d of the firewall sheet (app1 (10.0.0.3) -> 192.0.2.100 tcp 2021)" % line.line
+    assert found.seen == SILENT.reason + cited
+    assert found.todo.startswith("have line %d allowed; if it is, " % line.line)
+    assert found.todo.endswith("to confserv" if between else "see where 192.0.2.100 leads")
+
+
+def test_a_member_that_is_silent_to_its_own_host_has_no_firewall_to_blame():
+    scene = at_stage(scene_of(model_with()), "permissive")
+    pair = scene.model.pair(ROUTER_CFG1)
+    found = GATES["permissive"](with_probe(scene, pair, tls=SILENT), pair)
+    assert (found.seen, found.todo) == (SILENT.reason, "look at the log of confserv@cfg1")
+
+
 def test_a_client_that_is_set_is_judged_by_its_sessions_and_no_longer_by_the_balancer():
     scene = fronted(at_stage(scene_of(model_with()), "switched"), front=False)
     assert stage_of(examine(scene, scene.model.pair(ROUTER_CFG1))) == "switched"
