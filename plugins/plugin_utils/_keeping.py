@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..module_utils._core._chain import Head
 from ..module_utils._core._dormant import must_be_seen
+from ..module_utils._core._scene import Scene
 from ..module_utils._core._stages import examine
 from ._fleet import ends_of
 from ._folder import Batch, Folder, StoreError
@@ -20,6 +21,8 @@ from ._relay import Json, observation_of
 from ._rounds import Standing
 
 _LARGEST: t.Final = 1 << 28
+#: What findings of the ledger are of.
+LEDGER: t.Final = "the ledger"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,19 @@ def record(standing: Standing, report: Json, *, now: float) -> None:
     rows[True].update({name: {"stage": "plain", "status": "removed", "evidence": []} for name in left})
     for back, found in rows.items():
         ledger.record(found, operator=standing.fleet.operator, now=now, back=back)
+    said = any(row["instance"] == LEDGER for row in report["findings"])
+    lacking = ledger.lacking(told_of(scene)) if said else {}
+    if lacking:
+        ledger.miss(lacking, operator=standing.fleet.operator, now=now)
+
+
+def told_of(scene: Scene) -> dict[Head, list[str]]:
+    """Return what hosts were told of the ledger by our steps, each with the instances that they were about."""
+    found: dict[Head, list[str]] = {}
+    for name, seen in sorted(scene.instances.items()):
+        if seen.told is not None:
+            found.setdefault(seen.told, []).append(name)
+    return found
 
 
 def write(report: Json, directory: str) -> None:

@@ -29,6 +29,8 @@ VERSION = 2
 SEALED_VERSION = 3
 _CURRENT = "connections.json"
 _LARGEST = 1 << 28
+#: What a line has in it that may be an entry of that kind.
+_MISSED: t.Final = b'"%s"' % _chain.MISSED.encode()
 
 #: What is recorded, by pair.
 Rows = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -187,15 +189,28 @@ class Ledger:
         head = self._history.append([], at=at, by=by, after=head, sealing=seal.sealing(secret))
         self._publish(replace(present, head=head), secret)
 
-    def begin(self, run: Entry, *, operator: Operator, now: float) -> None:
-        """Record that a run begins to change hosts, before it does: its goal and the digest of its plan."""
+    def begin(self, run: Entry, *, operator: Operator, now: float) -> Head:
+        """Record that a run begins to change hosts, before it does: its goal and the digest of its plan.
+
+        Returns:
+            Where the history ends now; hosts are told of it.
+        """
+        return self._note({"event": _chain.BEGUN, **run}, operator=operator, now=now)
+
+    def miss(self, heads: t.Iterable[Head], *, operator: Operator, now: float) -> None:
+        """Record that somebody was told of these heads, and that the history has them not; they are told of no more."""
+        self._note(_chain.missed(heads), operator=operator, now=now)
+
+    def _note(self, entry: Entry, *, operator: Operator, now: float) -> Head:
+        """Record something that is of no pair, and return where the history ends now."""
         self._folder.make()
         with self._folder.locked():
             present = self._read()
             secret = self._writing(present)
-            head = self._append(present, secret, [{"event": _chain.BEGUN, **run}], operator=operator, now=now)
+            head = self._append(present, secret, [entry], operator=operator, now=now)
             if secret is not None:
                 self._publish(replace(present, head=head), secret)
+        return head
 
     def has_begun(self, plan: str) -> bool:
         """Return whether a run began to carry out the plan of this digest."""
@@ -269,21 +284,30 @@ class Ledger:
         """Return where the history's chain ended when a pair was recorded last; None where nothing is counted yet."""
         return self._read().head
 
-    def lacks(self, seen: Head) -> str:
-        """Return that the history has not, or not any more, what somebody saw of it earlier; empty if it has.
+    def lacking(self, told: t.Iterable[Head]) -> dict[Head, str]:
+        """Return, of these heads that somebody saw or was told of, those that the history has not, each with words.
 
-        An older copy of the whole folder fits its own seal, and shows by nothing else. An empty one is told of apart.
+        An older copy of the whole folder fits its own seal, and shows by nothing else. An empty one is told of apart,
+        and what was found missing once is recorded, and known.
         """
+        wanted: dict[int, list[Head]] = {}
+        for head in told:
+            wanted.setdefault(head.entries, []).append(head)
+        found: dict[Head, str] = {}
+        known: set[Head | None] = set()
         count = 0
-        for line in self._history.lines():
-            count += 1
-            if count == seen.entries:
-                same = _chain.digest(line) == seen.last
-                return "" if same else "entry %d of %s is another than it was" % (count, _history.FILE)
-        if not count or not seen.entries:
-            return ""
+        for count, line in enumerate(self._history.lines() if wanted else (), start=1):
+            if not wanted and not found:
+                break  # all of them are there
+            if _MISSED in line:
+                known.update(map(Head.parse, (_chain.parse(line) or {}).get("missed") or ()))
+            for head in wanted.pop(count, ()):
+                if _chain.digest(line) != head.last:
+                    found[head] = "entry %d of %s is another than it was" % (count, _history.FILE)
         said = "%s ends after entry %d, and had %d: it was cut off, or an older copy was put in its place"
-        return said % (_history.FILE, count, seen.entries)
+        for number, heads in wanted.items() if count else ():
+            found.update(dict.fromkeys(heads, said % (_history.FILE, count, number)))
+        return {head: words for head, words in found.items() if head.entries and head not in known}
 
     @property
     def has_passphrase(self) -> bool:

@@ -12,16 +12,17 @@ from ..module_utils._core._category import categorize
 from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._evidence import Evidence, Fault, fails
+from ..module_utils._core._few import few
 from ..module_utils._core._hold import Hold
 from ..module_utils._core._manifest import file_in
 from ..module_utils._core._observed import parse_watch
-from ..module_utils._core._removal import Removal
 from ..module_utils._core._presenting import not_ready
+from ..module_utils._core._removal import Removal
 from ..module_utils._core._renewing import unrenewed
 from ..module_utils._core._stages import MOVES_TO, rank, reached, steps_of
 from ..module_utils._core._strangers import listener_id, strangers
 from ..module_utils._core._survey import Survey, View
-from ._keeping import Before
+from ._keeping import LEDGER, Before, told_of
 from ._ledger import UNCHECKED, waits_since
 from ._relay import Json, Progress, evidence_from_json, evidence_to_json
 from ._rounds import Standing
@@ -355,7 +356,7 @@ class Outcome:
             return []
         expected, seen = "it knows the pairs that hosts show", "it was empty, and hosts show %s" % lost_words(pairs)
         todo = "bring %s back from a backup, if there is one, before anything else is run" % path
-        return [finding("the ledger", fails("reach", expected, seen, "held", todo=todo), status="waiting")]
+        return [finding(LEDGER, fails("reach", expected, seen, "held", todo=todo), status="waiting")]
 
     def _tampering(self) -> list[Json]:
         """Return what is not as it was written in the ledger, or that nobody could tell, where nothing is acted on.
@@ -366,22 +367,29 @@ class Outcome:
         fault = ledger.fault() if goal == "verify" or (goal == "report" and ledger.has_passphrase) else None
         if fault is not None:
             expected = "every entry of its history follows the one before"
-            return [finding("the ledger", fails("reach", expected, fault.seen, "failed", todo=fault.todo))]
+            return [finding(LEDGER, fails("reach", expected, fault.seen, "failed", todo=fault.todo))]
         if goal in ("verify", "report") and ledger.is_unchecked:
             unchecked = fails("reach", "its seal holds", UNCHECKED.seen, "held", todo=UNCHECKED.todo)
-            return [finding("the ledger", unchecked, status="waiting"), *self._replaced()]
+            return [finding(LEDGER, unchecked, status="waiting"), *self._replaced()]
         return self._replaced()
 
     def _replaced(self) -> list[Json]:
-        """Return that the ledger lacks what the report before this one saw; one that was lost is told of apart."""
-        before = None if self._standing.plan.get("ledger_lost") else self._before
-        seen = self._standing.fleet.ledger.lacks(before.head) if before else ""
-        if before is None or not seen:
+        """Return that the ledger lacks what a report saw, or hosts were told, of it; a lost one is told of apart."""
+        if self._standing.plan.get("ledger_lost"):
             return []
-        expected = "it has what the report of %s saw of it" % before.at
+        told = told_of(self._scene)
+        heads = [*told, *([self._before.head] if self._before else [])]
+        lacking = self._standing.fleet.ledger.lacking(heads)
+        if not lacking:
+            return []
+        if self._before and self._before.head in lacking:
+            head, expected = self._before.head, "it has what the report of %s saw of it" % self._before.at
+        else:
+            head = max(lacking, key=lambda each: each.entries)
+            expected = "it has what %s was told of it" % few(told[head])
         todo = "if it was moved away, or brought back from a backup, nothing; else find out who edited %s"
-        evidence = fails("reach", expected, seen, "failed", todo=todo % self._standing.fleet.paths.ledger)
-        return [finding("the ledger", evidence, status="failed" if self._goal == "verify" else "waiting")]
+        evidence = fails("reach", expected, lacking[head], "failed", todo=todo % self._standing.fleet.paths.ledger)
+        return [finding(LEDGER, evidence, status="failed" if self._goal == "verify" else "waiting")]
 
 
 def _not_removed_yet(removal: Removal) -> Evidence:

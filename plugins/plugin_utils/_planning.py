@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ..module_utils._core._back import kept_back, make_rollback, reversals
+from ..module_utils._core._chain import Head
 from ..module_utils._core._entities import Instance, Model
 from ..module_utils._core._forgetting import plan_forgetting
 from ..module_utils._core._look import LookPlan
@@ -62,11 +63,13 @@ class Papers:
         digest: of the plan file, by which somebody approves it; empty where nothing is due.
         file: where it was written; empty if it was not.
         sheet: where the firewall sheet was written; empty if it was not.
+        begun: where the ledger's history ended when it was noted there that the run begins; None if it does not.
     """
 
     digest: str = ""
     file: str = ""
     sheet: str = ""
+    begun: Head | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +218,7 @@ def decide(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> Decision:
         "staying": dict(fleet.staying),
         "digest": papers.digest or None,
         "ledger_lost": lost,
+        "begun": dict(vars(papers.begun)) if papers.begun else None,
         "ask": ask_to_json(ask),
         "rounds": [round_to_json(this) for this in work.rounds],
         "material": {host: list(names) for host, names in work.material.items()},
@@ -287,8 +291,7 @@ def _settled(task_vars: t.Mapping[str, t.Any], found: Work, content: Content) ->
     if goal == "plan":
         return Papers(digest, write_plan(content, str(directory)), write_sheet(found.scene, str(directory)))
     run = {"goal": goal, "until": content["until"], "plan": digest, "approved": approved or None}
-    ledger.begin(run, operator=fleet.operator, now=time.time())
-    return Papers(digest)
+    return Papers(digest, begun=ledger.begin(run, operator=fleet.operator, now=time.time()))
 
 
 def _removals(

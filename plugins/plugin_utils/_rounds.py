@@ -16,6 +16,7 @@ import typing as t
 
 from ..module_utils._core._before import Before, may_start
 from ..module_utils._core._briefing import step_spec
+from ..module_utils._core._chain import Head
 from ..module_utils._core._entities import Instance, Pair
 from ..module_utils._core._evidence import Fault, fails
 from ..module_utils._core._few import few
@@ -92,6 +93,7 @@ def stand(task_vars: t.Mapping[str, t.Any], *, check_mode: bool) -> tuple[Standi
     plan = run["plan"]
     fleet = gather(task_vars, known=plan)
     scene = fleet.scene(set(plan["observed"]), run["seen"], looked=plan["looking"], check_mode=check_mode)
+    scene = dataclasses.replace(scene, head=Head.parse(plan.get("begun")))
     progress = Progress.from_json(run["progress"])
     standing = Standing(fleet, plan, ask_from_json(plan["ask"]), run["seen"], progress, scene)
     return standing, OpenRound.from_json(run["round"]) if run.get("round") else None

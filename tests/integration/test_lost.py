@@ -63,6 +63,31 @@ def test_a_deleted_ledger_is_seen_again_and_nothing_changes(enforced: Fleet):
     assert "it was empty" not in enforced.playbook("rollout", *ENFORCE).must_end(0).text
 
 
+@pytest.mark.soak
+def test_an_older_copy_of_the_ledger_is_named_by_the_hosts_that_were_told_more(switched: Fleet):
+    """Nothing but the hosts tells of it: there is no report, and the copy fits itself."""
+    ledger, older = switched.store / "ledger", switched.root / "older"
+    shutil.copytree(ledger, older)
+    switched.playbook("rollout", *ENFORCE).must_end(0)
+    shutil.rmtree(ledger)
+    older.rename(ledger)
+    (switched.root / "report.json").unlink()
+
+    run = switched.playbook("verify", *QUICK).must_end(2)
+    said = " ".join(run.last_lines.split())
+    assert "FAILED the ledger" in run.last_lines
+    assert "expected it has what confserv@cfg1, confserv@cfg2 was told of it; seen: history.jsonl ends after" in said
+    assert "it was cut off, or an older copy was put in its place" in said
+
+    (switched.root / "report.json").unlink()
+    run = switched.playbook("rollout", *ENFORCE).must_end(0)
+    assert "WAITING the ledger" in run.last_lines
+    assert run.changed == 0
+    again = switched.playbook("rollout", *ENFORCE).must_end(0)
+    assert "the ledger" not in again.last_lines, "it has been said, and the ledger knows it by now"
+    switched.playbook("verify", *QUICK).must_end(0)
+
+
 def test_an_empty_store_is_not_filled_while_hosts_show_our_generations(enforced: Fleet):
     enforced.store.rename(enforced.root / "moved")
     run = enforced.playbook("rollout", *ENFORCE)

@@ -58,6 +58,7 @@ def step_spec(scene: Scene, step: Step, *, own: bool = False) -> StepSpec:
         interruption=kind.cuts(step),
         own=own,
         may_rest=may_rest(scene, step.instance),
+        ledger=dict(vars(scene.head)) if scene.head else {},
     )
 
 

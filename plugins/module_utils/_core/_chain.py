@@ -27,6 +27,7 @@ MOVED: t.Final = "moved"
 BEGUN: t.Final = "begun"
 TAKEN_OVER: t.Final = "taken_over"
 SEALED: t.Final = "sealed"
+MISSED: t.Final = "missed"
 
 Entry = t.Dict[str, t.Any]
 #: Returns the authenticator of some bytes, under a key that it keeps to itself.
@@ -47,6 +48,16 @@ class Head:
 
     entries: int = 0
     last: str = ""
+
+    @staticmethod
+    def parse(data: t.Any) -> Head | None:
+        """Return a head that was written down; None if it is none, or that of nothing."""
+        if not isinstance(data, dict) or set(data) != {"entries", "last"}:
+            return None
+        entries, last = data["entries"], data["last"]
+        if not isinstance(entries, int) or not isinstance(last, str) or entries < 1:
+            return None
+        return Head(entries, last)
 
 
 def digest(line: bytes) -> str:
@@ -70,6 +81,13 @@ def sealed(head: Head) -> Entry:
     """Return the entry that says from where on entries are sealed; it follows ``head``."""
     note = "this entry and those after it carry seals; those before it are as they were found, and cannot change unseen"
     return {"event": SEALED, "entries": head.entries, "note": note}
+
+
+def missed(heads: t.Iterable[Head]) -> Entry:
+    """Return the entry that says which heads somebody was told of and the history has not, so that it is known."""
+    note = "hosts were told of these entries, and they are not here: what was here before was replaced, or cut off"
+    rows = [vars(head) for head in sorted(heads, key=lambda head: (head.entries, head.last))]
+    return {"event": MISSED, "missed": rows, "note": note}
 
 
 def canonical(value: t.Any) -> bytes:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ._chain import Head
+
 #: Seconds for which a session has to last to be told from a handshake that fails.
 HOLD: t.Final = 0.3
 
@@ -135,6 +137,7 @@ class SeenInstance:
         drift: a sentence for each file that is not as it was installed, by file.
         noted: the steps that are under way.
         loaded: the generation that the process has taken up, as far as a step of ours saw it.
+        told: where the ledger's history ended when that step was handed out; None if it was told of none.
         keys: digests of the public halves of the keys that were born on the host; None if nobody looked.
         steps: ids of the steps whose snapshots are kept.
         finished: those of them that were finished.
@@ -159,6 +162,7 @@ class SeenInstance:
     drift: t.Mapping[str, str] = field(default_factory=dict)
     noted: tuple[Noted, ...] = ()
     loaded: str | None = None
+    told: Head | None = None
     keys: frozenset[str] | None = None
     steps: frozenset[str] = frozenset()
     finished: frozenset[str] = frozenset()
@@ -325,6 +329,7 @@ def parse_instance(data: Json) -> SeenInstance:
         drift=dict(data.get("drift") or {}),
         noted=tuple(_noted(row) for _name, row in sorted((data.get("pending") or {}).items())),
         loaded=(data.get("loaded") or {}).get("generation"),
+        told=Head.parse((data.get("loaded") or {}).get("ledger")),
         keys=None if data.get("keys") is None else frozenset(data["keys"]),
         steps=frozenset(steps),
         finished=frozenset(name for name, row in steps.items() if row.get("finished")),

@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ._chain import Head
 from ._entities import CLIENT_STAGES, Instance, Listener, Model, Pair, passing
 from ._flows import Flow, flows_of
 from ._kind import InstanceKind, KindError, Option, expand
@@ -88,6 +89,7 @@ class Scene:
         exercised: when a TLS session was seen first of a pair that has to be seen, as the ledger has it.
         soaked: what was collected of listeners between runs, by listener id.
         since: when each pair came to its stage, as the ledger has it, in seconds since 1970.
+        head: where the ledger's history ended when the run began to change hosts; None before that.
         looked: whether anybody looks in this run; without, the ledger is all that is known.
         check_mode: whether nothing is to be changed, so that gates have nothing to look at.
     """
@@ -106,6 +108,7 @@ class Scene:
     exercised: t.Mapping[str, str] = field(default_factory=dict)
     soaked: t.Mapping[str, SeenSoak] = field(default_factory=dict)
     since: t.Mapping[str, float] = field(default_factory=dict)
+    head: Head | None = None
     looked: bool = True
     check_mode: bool = False
 
@@ -222,11 +225,11 @@ class Scene:
     def presented(self, instance: Instance) -> tuple[str, ...]:
         """Return the names of the identities that an instance presents to anybody, or holds in reserve."""
         found = {self.model.presented_in(pair, instance) for pair in self.pairs_at(instance)}
+        found |= set(self.model.components[instance.component].reserved)
         return tuple(sorted(name for name in found if name is not None))
 
     def held(self, pair: Pair, end: Instance) -> HeldIdentity | None:
         """Return the identity that an end presents in a pair, if we install it."""
-        found |= set(self.model.components[instance.component].reserved)
         wanted, name = self.wanted.get(end.name), self.model.presented_in(pair, end)
         return wanted.identities.get(name) if wanted and name else None
 

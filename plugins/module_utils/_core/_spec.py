@@ -48,6 +48,7 @@ class StepSpec:
         interruption: seconds that it may take on top of what is usual.
         own: for a reverse, whether the run that takes the step back has begun it as well.
         may_rest: whether its process need not run: it reads what is new when somebody starts it.
+        ledger: where the ledger's history ended when this was handed out; the host keeps it with what it loaded.
     """
 
     state: State
@@ -79,6 +80,7 @@ class StepSpec:
     interruption: float = 0.0
     own: bool = False
     may_rest: bool = False
+    ledger: Json = field(default_factory=dict)
 
     def to_json(self) -> dict[str, t.Any]:
         """Return it as plain data."""

@@ -246,6 +246,8 @@ class Step:
         wait_for_retirement(before, seconds=SETTLE_SECONDS + spec.interruption)
         if is_own:
             loaded: Json = {"generation": linked(self._base, "current"), "at": now(), "pids": pids}
+            if spec.ledger:
+                loaded["ledger"] = dict(spec.ledger)
             write_json(os.path.join(self._base, LOADED), loaded)
 
     def _apply(self, *, died: bool) -> None:

@@ -406,23 +406,51 @@ def put_back(path):
     return lambda: [(path / name).write_bytes(data) for name, data in files.items()]
 
 
+AN_OLDER_COPY = "history.jsonl ends after entry 4, and had 7: it was cut off, or an older copy was put in its place"
+ANOTHER = "entry 7 of history.jsonl is another than it was"
+
+
 def test_an_older_copy_fits_its_seal_and_lacks_what_was_seen_since(tmp_path):
     write(tmp_path, "permissive")
-    older = put_back(tmp_path)
+    early, older = Ledger(str(tmp_path)).head(), put_back(tmp_path)
     write(tmp_path, "switched")
     head = Ledger(str(tmp_path)).head()
-    assert Ledger(str(tmp_path)).lacks(head) == ""
+    assert Ledger(str(tmp_path)).lacking([early, head]) == {}
     older()
     assert seen(tmp_path) == ""
-    said = "history.jsonl ends after entry 4, and had 7: it was cut off, or an older copy was put in its place"
-    assert Ledger(str(tmp_path)).lacks(head) == said
+    assert Ledger(str(tmp_path)).lacking([early, head]) == {head: AN_OLDER_COPY}
     write(tmp_path, "enforced", "plain")
-    assert Ledger(str(tmp_path)).lacks(head) == "entry 7 of history.jsonl is another than it was"
+    assert Ledger(str(tmp_path)).lacking([early, head]) == {head: ANOTHER}
+
+
+@pytest.mark.parametrize("keys", [NONE, OURS], ids=["without a seal", "sealed"])
+def test_what_was_found_missing_once_is_recorded_and_told_of_no_more(tmp_path, keys):
+    write(tmp_path, "permissive", keys=keys)
+    older = put_back(tmp_path)
+    write(tmp_path, "switched", keys=keys)
+    head = Ledger(str(tmp_path)).head()
+    later = Head(head.entries + 90, "0" * 64)
+    older()
+    ledger = Ledger(str(tmp_path), keys)
+    ledger.miss([head], operator=ME, now=1.0)
+    assert list(ledger.lacking([head, later])) == [later], "what nobody has said yet is said"
+    entry = json.loads(history(tmp_path)[-1])
+    assert (entry["event"], entry["missed"]) == ("missed", [{"entries": head.entries, "last": head.last}])
+    write(tmp_path, "enforced", keys=keys)
+    assert seen(tmp_path, keys) == ""
+    assert list(Ledger(str(tmp_path), keys).lacking([head, later])) == [later]
 
 
 def test_a_ledger_that_is_empty_is_told_of_elsewhere(tmp_path):
-    assert Ledger(str(tmp_path)).lacks(Head(7, "0" * 64)) == ""
-    assert Ledger(str(tmp_path)).lacks(Head()) == ""
+    assert Ledger(str(tmp_path)).lacking([Head(7, "0" * 64), Head()]) == {}
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {"entries": "7", "last": "ab"}, {"entries": 0, "last": ""}, {"entries": 7}]
+)
+def test_what_a_host_kept_is_a_head_or_nothing(data):
+    assert Head.parse(data) is None
+    assert Head.parse({"entries": 7, "last": "ab"}) == Head(7, "ab")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,14 @@ def hup(bench: Bench) -> tuple[str, ...]:
 # Doing it
 
 
+def test_a_host_keeps_what_it_was_told_of_the_ledger_with_what_it_loaded(bench: Bench) -> None:
+    bench.step().carry_out("whole")
+    assert "ledger" not in bench.loaded()
+    told = {"entries": 40, "last": "ab" * 32}
+    bench.reverse(ledger=told).carry_out("reverse")
+    assert bench.loaded()["ledger"] == told
+
+
 def test_a_whole_step_sets_its_options_and_the_process_has_them(bench: Bench) -> None:
     assert reasons(bench.step()) == [
         "is not set, planned '%d'" % bench.tls_port,
