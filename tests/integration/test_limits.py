@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import typing as t
+from pathlib import Path
 
 from .harness import CONNECTS_ANEW, ENFORCE, HOLDS_A_SESSION, QUICK, SERVERS, SWITCH, Fleet
 
@@ -62,11 +63,41 @@ def test_an_old_client_that_cannot_agree_is_seen_before_it_is_switched(clear: Fl
     assert not agrees(clear, "ECDHE-ECDSA-CHACHA20-POLY1305")
     clear.must_talk()
 
-    def weak(data: dict[str, t.Any]) -> None:
-        decided = {"profile": "old", "reason": "a stack of 2012", "approver": "Ann", "until": "2020-01-01"}
-        data["components"]["confserv"]["listeners"]["default"].update(decided)
+    def past(data: dict[str, t.Any]) -> None:
+        decided = {"reason": "a stack of 2012", "approver": "Ann", "until": "2020-01-01"}
+        data["components"]["confserv"]["listeners"]["default"].update(profile="old", **decided)
+        router = next(each for each in data["connections"] if each["client"] == "router")
+        router.update(secure=False, **decided)
 
-    clear.edit_yaml("tls_connections.yml", weak)
+    clear.edit_yaml("tls_connections.yml", past)
     run = clear.playbook("report", *QUICK).must_end(0)
     assert "WAITING confserv.default" in run.last_lines
     assert "seen: profile old, which Ann allowed until 2020-01-01" in run.last_lines
+    assert "WAITING router->confserv.default" in run.last_lines
+    assert "seen: the one of Ann ended on 2020-01-01" in run.last_lines
+
+
+def nothing_in_common(data: dict[str, t.Any]) -> None:
+    data["components"]["desk"]["limits"] = {"protocols": ["TLSv1.1"]}
+
+
+def weak_for_ever(data: dict[str, t.Any]) -> None:
+    data["components"]["confserv"]["listeners"]["default"]["profile"] = "old"
+
+
+def test_limits_that_cannot_hold_are_refused_before_anything_runs(tmp_path: Path, net: str):
+    fleet = Fleet(tmp_path / "fleet", net=net)
+    fleet.prepare()
+    file = fleet.inventory / "tls_connections.yml"
+    before = file.read_text()
+    for edit, says in (
+        (nothing_in_common, "no protocol version in common: component desk is limited to TLSv1.1"),
+        (weak_for_ever, "profile old is an exception: it needs until"),
+    ):
+        fleet.edit_yaml(file.name, edit)
+        run = fleet.playbook("rollout", *ENFORCE)
+        assert run.code != 0
+        assert says in " ".join(run.text.split())
+        assert run.changed == 0
+        assert not fleet.store.exists()
+        file.write_text(before)
