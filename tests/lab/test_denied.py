@@ -51,7 +51,7 @@ done
 class Webs(LabFleet):
     """Servers, each with a client of its own."""
 
-    def must_be_answered(self, host: str) -> list[str]:
+    def must_answer(self, host: str) -> list[str]:
         """Fail unless a host's client is answered anew, and return the faults that it noted so far."""
         until = time.monotonic() + 30
         before = self._noted(host)
@@ -74,7 +74,8 @@ def lab() -> t.Iterator[Lab]:
 def fleet_of(lab: Lab, root: Path) -> Webs:
     """Return the servers, of a component each, and their clients."""
     components: dict[str, t.Any] = {}
-    connections, settings = [], {}
+    connections: list[dict[str, str]] = []
+    settings: dict[str, t.Any] = {}
     secure = [{"key": "cacert", "value": '"{trust}"'}, {"key": "url", "value": '"https://{dial}:{secure_port}/"'}]
     for host in HOSTS:
         listener = {"port": 8080, "secure_port": SECURE[host], "protocol": "http"}
@@ -104,7 +105,7 @@ def set_up(fleet: Webs) -> None:
         )  # else nothing is hidden
     fleet.lab.ssh("app1", "bash -e", given=CLIENT.format(hosts=" ".join(HOSTS)))
     for host in HOSTS:
-        fleet.must_be_answered(host)
+        fleet.must_answer(host)
 
 
 def test_what_a_system_denies_is_the_cause_in_the_last_lines(lab: Lab, tmp_path: Path) -> None:
@@ -130,9 +131,9 @@ def test_what_a_system_denies_is_the_cause_in_the_last_lines(lab: Lab, tmp_path:
         lab.ssh(host, "rm %s; systemctl daemon-reload; systemctl restart nginx" % DROP_IN)
     fleet.enforced()
     for host in HOSTS:
-        told = fleet.must_be_answered(host)
+        told = fleet.must_answer(host)
         print("%s: %d not answered %s" % (host, len(told), told[:1]))
     fleet.taken_back()
     assert {host: fleet.held(host, SITE) for host in HOSTS} == before
     for host in HOSTS:
-        fleet.must_be_answered(host)
+        fleet.must_answer(host)

@@ -36,7 +36,7 @@ FILES: t.Final = {
 #: A broker as somebody set it up, and one of a branch that has what is published there as well.
 HUB: t.Final = """\
 mkdir -p /etc/mosquitto/conf.d
-printf '# who has no account may ask\nlistener 1883\nallow_anonymous true\nmax_queued_messages 0\n' > %s
+printf '# the floor\nlistener 1883\nallow_anonymous true\nmax_queued_messages 0\nlog_dest stderr\n' > %s
 systemctl start mosquitto
 """
 BRANCH: t.Final = """\

@@ -47,7 +47,7 @@ def causes(
 
     Args:
         process: ``{}``, ``{pid_file: path}`` or ``{service: unit}``.
-        ports: those that it has to open.
+        ports: those that it has to open and has not.
         paths: files of ours that it has to read.
         since: when it was told.
     """
@@ -79,13 +79,16 @@ def _properties(unit: str) -> dict[str, list[str]]:
 
 def _hidden(unit: str, shown: Properties, pids: t.Sequence[int], paths: t.Sequence[str]) -> list[str]:
     """Return that a process does not see files, or would not if it ran, as a sentence; it is enough to name one."""
+    root = "/proc/%d/root" % pids[0] if pids else ""
+    if root and not os.path.isdir(root + "/"):
+        return []  # it has ended, or this account may not look at it
     for path in paths:
         real = os.path.realpath(path)
         setting = next((each for each in _settings(shown) if _covers(*each, path=real)), None)
         because = " for its unit has %s=%s" % setting if setting else ""
         if not pids and setting:
             return ["%s is not seen by %s,%s" % (path, unit, because)]
-        if pids and os.path.isfile(real) and not os.path.isfile("/proc/%d/root%s" % (pids[0], real)):
+        if pids and os.path.isfile(real) and not os.path.isfile(root + real):
             comma = "," if because else ""
             return ["%s is not seen by process %d%s%s" % (path, pids[0], comma, because)]
     return []

@@ -22,7 +22,7 @@ from ._installed import LOADED, Json, linked
 from ._marker import Marker, now, write_json
 from ._option_file import OptionFile
 from ._process import pids_of
-from ._program import SETTLE_SECONDS, ProgramError, apply, run, wait_for_retirement, wait_until
+from ._program import SETTLE_SECONDS, ProgramError, answers, apply, run, wait_for_retirement, wait_until
 from ._reading import Found
 from ._snapshot import Snapshot, described, step_folder
 from ._way_back import StepRefused, is_put_back, ways_back
@@ -236,7 +236,8 @@ class Step:
         except ProgramError as error:
             from ._causes import causes
 
-            ports = [int(row["port"]) for row in self._spec.wait_for if row["open"]]
+            wanted = [(str(row["address"]), int(row["port"])) for row in self._spec.wait_for if row["open"]]
+            ports = [port for address, port in wanted if not answers(address, port)]
             found = causes(self._spec.process, ports=ports, paths=self._read_by_it(), since=began)
             raise ProgramError("; ".join([str(error), *found])) from error
 

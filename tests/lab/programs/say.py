@@ -1,0 +1,66 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An application on a host of the lab that says the same words to a server for ever, and knows what has to come back.
+
+    say.py /etc/load/desk.ini
+
+Its options are read anew each time: host, port, `say` (escapes as in Python), `hear`; and once it uses TLS `tls`,
+`trust` and perhaps `certificate` and `key`. It verifies chain and name. It counts in a JSON file beside its options.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+import typing as t
+
+SECONDS: t.Final = 5.0
+PAUSE: t.Final = 0.05
+
+Options = t.Mapping[str, str]
+
+
+def say(options: Options) -> None:
+    """Say the words over a connection of its own, and hear the answer."""
+    sock = socket.create_connection((options["host"], int(options["port"])), SECONDS)
+    try:
+        if options.get("tls") == "yes":
+            context = ssl.create_default_context(cafile=options["trust"])
+            if "certificate" in options:
+                context.load_cert_chain(options["certificate"], options["key"])
+            sock = context.wrap_socket(sock, server_hostname=options["host"])
+        sock.sendall(options["say"].encode().decode("unicode_escape").encode())
+        answer = sock.recv(4096)
+        if options["hear"].encode() not in answer:
+            raise OSError("it answers %r" % answer[:80])
+    finally:
+        sock.close()
+
+
+def work(file: str) -> t.NoReturn:
+    """Say it for ever, and count."""
+    counts = {"answered": 0, "lost": 0}
+    faults: list[str] = []
+    while True:
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read(file)
+        try:
+            say(parser["server"])
+            counts["answered"] += 1
+        except (OSError, ValueError) as error:
+            counts["lost"] += 1
+            faults = [*faults[-9:], str(error)]
+        with open(file + ".new", "w") as output:
+            json.dump({**counts, "faults": faults}, output)
+        os.replace(file + ".new", file + ".json")
+        time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    work(sys.argv[1])
