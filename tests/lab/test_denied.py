@@ -129,7 +129,8 @@ def test_what_a_system_denies_is_the_cause_in_the_last_lines(lab: Lab, tmp_path:
 
     for host in DENIED:
         lab.ssh(host, "rm %s; systemctl daemon-reload; systemctl restart nginx" % DROP_IN)
-    fleet.enforced()
+    run = fleet.playbook("rollout", *ENFORCE).must_end(0)
+    assert set(fleet.stages().values()) == {("enforced", "done")}, run.last_lines
     for host in HOSTS:
         told = fleet.must_answer(host)
         print("%s: %d not answered %s" % (host, len(told), told[:1]))
