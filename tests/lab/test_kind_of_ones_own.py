@@ -153,10 +153,6 @@ def set_up(fleet: OnesOwn) -> None:
     fleet.lab.ssh("app1", "bash -e", given=PUBLISHER.format(host=hub))
 
 
-def test_the_kind_of_the_page_is_short() -> None:
-    assert len(block("# roles/kind_mosquitto/vars/main.yml").splitlines()) <= 40
-
-
 def test_the_collection_is_installed_and_cannot_be_written_to(collections: Path) -> None:
     ours = collections / "ansible_collections" / "connsec" / "tls"
     assert (ours / "MANIFEST.json").is_file()

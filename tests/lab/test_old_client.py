@@ -29,7 +29,7 @@ JVMS: t.Final[dict[str, Json]] = {
     "of Java 8": {
         "suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"],
         "listener": {},
-        "said": "TLSv1.2, 2 suites, key rsa-3072",
+        "said": "of profile intermediate: TLSv1.2, 2 suites, key rsa-3072",
         "ciphers": {"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"},
     },
     # those of Java 7, which came before GCM: somebody has to answer for a listener that offers them
