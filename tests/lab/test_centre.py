@@ -202,7 +202,7 @@ def test_whoever_presents_nothing_or_something_foreign_is_refused_on_every_mutua
     mutual = [row for row in moved.pairs().values() if row.get("mode") == "mutual"]
     assert {row["kind"] for row in mutual} >= {"apache", "kamailio", "nginx", "redis", "tomcat"}
     for host, port, protocol in sorted({(row["host"], row["secure_port"], row["protocol"]) for row in mutual}):
-        at = moved.lab.host(host).address, port
-        assert callers.served("itself", *at, name=host, protocol=protocol), (host, port)
+        at, name = (moved.lab.host(host).address, port), host + ".lab.test"
+        assert callers.served("itself", *at, name=name, protocol=protocol), (host, port)
         for stranger in STRANGERS:
-            assert not callers.served(stranger, *at, name=host, protocol=protocol), (host, port, stranger)
+            assert not callers.served(stranger, *at, name=name, protocol=protocol), (host, port, stranger)
