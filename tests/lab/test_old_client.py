@@ -87,6 +87,16 @@ class Ledgers(LabFleet):
         row = parser["counts"]
         return Load(int(row["answered"]), int(row.get("lost", "0")), (row.get("why", ""),))
 
+    def enforced(self) -> float:
+        """Roll out until everything is enforced; where that fails, what the applications saw explains most."""
+        try:
+            return super().enforced()
+        except AssertionError:
+            print(
+                self.lab.ssh("app1", "cat %s.counts /etc/load/board.ini.json; journalctl -u ledger -n 9" % PROPERTIES)
+            )
+            raise
+
     def sessions(self) -> dict[str, tuple[str, str]]:
         """Return protocol and suite of each application's session, once both have one."""
         until = time.monotonic() + 30
