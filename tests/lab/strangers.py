@@ -22,7 +22,7 @@ STRANGERS: t.Final[tuple[Who, ...]] = ("nobody", "foreign")
 
 #: By protocol: what is asked, `{host}` being the server's name, and what is in the answer.
 ASKING: t.Final[t.Mapping[str, tuple[str, str]]] = {
-    "http": ("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n", " 200 "),
+    "http": ("HEAD / HTTP/1.1\r\nHost: {host}\r\n\r\n", " 200 "),
     "redis": ("PING\r\n", "+PONG"),
     "sip": (
         "OPTIONS sip:{host} SIP/2.0\r\nVia: SIP/2.0/TLS desk;branch=z9hG4bK1;rport\r\nFrom: <sip:a@lab.test>;tag=1\r\n"

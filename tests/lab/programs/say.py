@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An application on a host of the lab that says the same words to a server for ever, and knows what has to come back.
 
+It says them thirty times in a session of a second and a half, and then begins another one.
+
     say.py /etc/load/desk.ini
 
 Its options are read anew each time: host, port, `say` (escapes as in Python), `hear`; and once it uses TLS `tls`,
@@ -21,13 +23,15 @@ import time
 import typing as t
 
 SECONDS: t.Final = 5.0
+#: Requests of one session, and seconds between two of them.
+REQUESTS: t.Final = 30
 PAUSE: t.Final = 0.05
 
 Options = t.Mapping[str, str]
 
 
-def say(options: Options) -> None:
-    """Say the words over a connection of its own, and hear the answer."""
+def session(options: Options) -> t.Iterator[None]:
+    """Say the words over a connection of its own, and yield for each answer that is as it should."""
     sock = socket.create_connection((options["host"], int(options["port"])), SECONDS)
     try:
         if options.get("tls") == "yes":
@@ -35,10 +39,13 @@ def say(options: Options) -> None:
             if "certificate" in options:
                 context.load_cert_chain(options["certificate"], options["key"])
             sock = context.wrap_socket(sock, server_hostname=options["host"])
-        sock.sendall(options["say"].encode().decode("unicode_escape").encode())
-        answer = sock.recv(4096)
-        if options["hear"].encode() not in answer:
-            raise OSError("it answers %r" % answer[:80])
+        for _unused in range(REQUESTS):
+            sock.sendall(options["say"].encode().decode("unicode_escape").encode())
+            answer = sock.recv(4096)
+            if options["hear"].encode() not in answer:
+                raise OSError("it answers %r" % answer[:80])
+            yield
+            time.sleep(PAUSE)
     finally:
         sock.close()
 
@@ -51,8 +58,8 @@ def work(file: str) -> t.NoReturn:
         parser = configparser.ConfigParser(interpolation=None)
         parser.read(file)
         try:
-            say(parser["server"])
-            counts["answered"] += 1
+            for _answer in session(parser["server"]):
+                counts["answered"] += 1
         except (OSError, ValueError) as error:
             counts["lost"] += 1
             faults = [*faults[-9:], str(error)]
