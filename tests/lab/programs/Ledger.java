@@ -15,11 +15,11 @@ import java.sql.Statement;
 import java.util.Properties;
 
 /**
- * An application of a time before TLS 1.3: it asks its database over JDBC, thirty times in a session, and reads its
+ * An application of a time before TLS 1.3: it asks its database over JDBC, eighty times in a session, and reads its
  * properties once. What it counts outlives it, in a file beside its properties.
  */
 public final class Ledger {
-    private static final int REQUESTS = 30;
+    private static final int REQUESTS = 80;
     private static final int PAUSE_MS = 50;
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
