@@ -20,13 +20,15 @@ from .driver import Lab
 Who = t.Literal["itself", "nobody", "foreign"]
 STRANGERS: t.Final[tuple[Who, ...]] = ("nobody", "foreign")
 
-#: By protocol: what is asked, `{host}` being the server's name, and what is in the answer.
+#: By protocol: what is asked, `{host}` and `{port}` being what is dialled, and what is in the answer.
+#: Kamailio takes a request for its own by both.
 ASKING: t.Final[t.Mapping[str, tuple[str, str]]] = {
     "http": ("HEAD / HTTP/1.1\r\nHost: {host}\r\n\r\n", " 200 "),
     "redis": ("PING\r\n", "+PONG"),
     "sip": (
-        "OPTIONS sip:{host} SIP/2.0\r\nVia: SIP/2.0/TLS desk;branch=z9hG4bK1;rport\r\nFrom: <sip:a@lab.test>;tag=1\r\n"
-        "To: <sip:{host}>\r\nCall-ID: 1@lab.test\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 5\r\nContent-Length: 0\r\n\r\n",
+        "OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/TLS desk;branch=z9hG4bK1;rport\r\n"
+        "From: <sip:a@lab.test>;tag=1\r\nTo: <sip:{host}>\r\nCall-ID: 1@lab.test\r\nCSeq: 1 OPTIONS\r\n"
+        "Max-Forwards: 5\r\nContent-Length: 0\r\n\r\n",
         "SIP/2.0 200",
     ),
 }
@@ -57,7 +59,7 @@ class Callers:
         words, wanted = ASKING[protocol]
         done = subprocess.run(
             [*argv, *identity[who]],
-            input=words.format(host=name).encode(),
+            input=words.format(host=name, port=port).encode(),
             capture_output=True,
             timeout=30,
             check=False,

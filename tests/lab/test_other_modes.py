@@ -92,7 +92,7 @@ def start(fleet: LabFleet) -> None:
     fleet.write("app1", "/opt/say.py", (PROGRAMS / "say.py").read_text())
     for name, server in SERVERS.items():
         words, wanted = ASKING[server["listener"]["protocol"]]
-        said = words.format(host="srv1").encode("unicode_escape").decode()
+        said = words.format(host="srv1", port="{port}").encode("unicode_escape").decode()
         rows = {"host": "srv1", "port": server["listener"]["port"], "say": said, "hear": wanted.strip()}
         text = "[server]\n" + "".join("%s = %s\n" % row for row in rows.items())
         file = "/etc/load/%s_desk.ini" % name
@@ -123,7 +123,11 @@ def test_kinds_are_enforced_and_back_in_their_other_mode(lab: Lab, tmp_path: Pat
     files = [path for server in SERVERS.values() for path in server["files"]]
     before = fleet.held("srv1", *files)
 
-    seconds = fleet.enforced()
+    try:
+        seconds = fleet.enforced()
+    except AssertionError:  # what the applications saw explains most
+        print(lab.ssh("app1", "cat /etc/load/*.json; cat /etc/load/registrar_desk.ini"))
+        raise
     must_be_refused(fleet, tmp_path)
     units = [("srv1", unit) for unit in ("kamailio", "haproxy", "tomcat10")]
     fleet.unchanged(*units)

@@ -7,8 +7,8 @@ It says them thirty times in a session of a second and a half, and then begins a
 
     say.py /etc/load/desk.ini
 
-Its options are read anew each time: host, port, `say` (escapes as in Python), `hear`; and once it uses TLS `tls`,
-`trust` and perhaps `certificate` and `key`. It verifies chain and name. It counts in a JSON file beside its options.
+Its options are read anew each time: host, port, `say` (with `{port}`, and escapes as in Python), `hear`; and once it uses
+TLS `tls`, `trust`, perhaps `certificate` and `key`. It verifies chain and name. It counts in a JSON file beside them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def session(options: Options) -> t.Iterator[None]:
             if "certificate" in options:
                 context.load_cert_chain(options["certificate"], options["key"])
             sock = context.wrap_socket(sock, server_hostname=options["host"])
+        words = options["say"].replace("{port}", options["port"]).encode().decode("unicode_escape").encode()
         for _unused in range(REQUESTS):
-            sock.sendall(options["say"].encode().decode("unicode_escape").encode())
+            sock.sendall(words)
             answer = sock.recv(4096)
             if options["hear"].encode() not in answer:
                 raise OSError("it answers %r" % answer[:80])
