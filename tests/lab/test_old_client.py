@@ -52,12 +52,12 @@ systemctl start postgresql
 cd /; runuser -u postgres -- psql -qc "create user crm password 'geheim'" -c "create database crm owner crm"
 """
 APPLICATIONS: t.Final = """\
-printf '[crm_db]\nhost=db1.lab.test\ndbname=crm\nuser=crm\npassword=geheim\napplication_name=board\n' > {services}
 printf '# the ledger\nurl=jdbc:postgresql://db1.lab.test/crm\nuser=crm\npassword=geheim\n' > {properties}
 printf 'ApplicationName=ledger\nsslmode=disable\n' >> {properties}
 mkdir -p /opt/ledger
 java -cp '/usr/share/java/*' org.eclipse.jdt.internal.compiler.batch.Main -8 -proc:none -d /opt/ledger /opt/Ledger.java
 """
+SERVICE: t.Final = "[crm_db]\nhost=db1.lab.test\ndbname=crm\nuser=crm\npassword=geheim\napplication_name=board\n"
 UNIT: t.Final = """\
 [Service]
 ExecStart=/usr/bin/java -Djdk.tls.client.protocols=TLSv1.2 -Djdk.tls.client.cipherSuites={suites} \
@@ -94,7 +94,7 @@ class Ledgers(LabFleet):
         return Load(now.count("1"), now.count("lost"), tuple(row for row in now if row not in ("1", "", "lost"))[-3:])
 
     def _noted(self) -> list[str]:
-        return self.lab.ssh("app1", "cat /var/log/board").splitlines()
+        return self.lab.ssh("app2", "cat /var/log/board").splitlines()
 
     def _counts(self) -> Load:
         text = self.lab.ssh("app1", "cat %s.counts 2>/dev/null || echo answered=0" % PROPERTIES)
@@ -125,7 +125,7 @@ class Ledgers(LabFleet):
 @pytest.fixture
 def lab() -> t.Iterator[Lab]:
     driver.build(print)
-    with driver.lab(NET, parse_hosts("db1,app1")) as found:
+    with driver.lab(NET, parse_hosts("db1,app1,app2")) as found:
         yield found
 
 
@@ -140,7 +140,7 @@ def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
                 "hosts": ["app1"],
                 "limits": {"protocols": ["TLSv1.2"], "suites": jvm["suites"]},
             },
-            "board": {"kind": "libpq", "hosts": ["app1"]},
+            "board": {"kind": "libpq", "hosts": ["app2"]},
         },
         "connections": [
             {"client": "ledger", "server": "crm_db.sql", "dial": "db1.lab.test"},
@@ -168,13 +168,14 @@ def set_up(fleet: Ledgers, jvm: Json) -> None:
     """Start database and applications, in the clear."""
     fleet.lab.ssh("db1", "bash -e", given=DATABASE)
     fleet.write("app1", "/opt/Ledger.java", (PROGRAMS / "Ledger.java").read_text())
-    fleet.lab.ssh("app1", "bash -e", given=APPLICATIONS.format(services=SERVICES, properties=PROPERTIES))
+    fleet.lab.ssh("app1", "bash -e", given=APPLICATIONS.format(properties=PROPERTIES))
     unit = UNIT.format(suites=",".join(jvm["suites"]), properties=PROPERTIES)
     fleet.write("app1", "/etc/systemd/system/ledger.service", unit)
     fleet.lab.ssh("app1", "systemctl daemon-reload && systemctl start ledger")
-    fleet.write("app1", "/opt/board.sh", BOARD)
+    fleet.write("app2", SERVICES, SERVICE)
+    fleet.write("app2", "/opt/board.sh", BOARD)
     log = "--property=StandardOutput=append:/var/log/board"
-    fleet.lab.ssh("app1", "systemd-run --quiet --unit=load-board %s bash /opt/board.sh" % log)
+    fleet.lab.ssh("app2", "systemd-run --quiet --unit=load-board %s bash /opt/board.sh" % log)
     fleet.board()
 
 
@@ -183,7 +184,7 @@ def test_an_old_jvm_is_served_by_what_both_ends_know(lab: Lab, tmp_path: Path, j
     fleet = fleet_of(lab, tmp_path / "fleet", jvm)
     set_up(fleet, jvm)
     fleet.ledger()
-    files = {"db1": (CONFIG,), "app1": (PROPERTIES, SERVICES)}
+    files = {"db1": (CONFIG,), "app1": (PROPERTIES,), "app2": (SERVICES,)}
     before = {host: fleet.held(host, *paths) for host, paths in files.items()}
 
     planned = " ".join(fleet.playbook("plan", "-e", "tls_scope=all").must_end(0).text.split())

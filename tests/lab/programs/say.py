@@ -7,8 +7,8 @@ It says them thirty times in a session of a second and a half, and then begins a
 
     say.py /etc/load/desk.ini
 
-Its options are read anew each time: host, port, `say` (with `{port}`, and escapes as in Python), `hear`; and once it uses
-TLS `tls`, `trust`, perhaps `certificate` and `key`. It verifies chain and name. It counts in a JSON file beside them.
+Its options are read anew each time: host, port, `say` (with `{port}`, and escapes as in Python), `hear`; once it uses
+TLS `tls`, `trust`, perhaps `certificate` and `key`. It verifies chain and name, and counts in a JSON file beside them.
 """
 
 from __future__ import annotations
