@@ -108,9 +108,7 @@ class Ledgers(LabFleet):
         try:
             return super().enforced()
         except AssertionError:
-            print(
-                self.lab.ssh("app1", "cat %s.counts; tail -n 5 /var/log/board; journalctl -u ledger -n 9" % PROPERTIES)
-            )
+            print(self.lab.ssh("app1", "cat %s.counts; journalctl -u ledger -n 9" % PROPERTIES), self._noted()[-9:])
             raise
 
     def sessions(self) -> dict[str, tuple[str, str]]:
