@@ -80,7 +80,7 @@ def fleet_of(lab: Lab, root: Path) -> LabFleet:
         listener = server["listener"]
         components[name] = {"kind": server["kind"], "hosts": ["srv1"], "listeners": {"it": listener}}
         components[name + "_desk"] = {"kind": "pem_service", "hosts": ["app1"]}
-        settings[name] = {}
+        settings[name] = {"interruption": 60} if server["kind"] == "tomcat" else {}  # for machines that are busy
         settings[name + "_desk"] = application(name + "_desk", mutual=listener.get("mode") == "mutual")
     connections = [{"client": name + "_desk", "server": name + ".it", "dial": "srv1"} for name in SERVERS]
     model = {"components": components, "connections": connections}
