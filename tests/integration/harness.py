@@ -226,7 +226,7 @@ class Fleet:
                 start_new_session=True,
             )
 
-    def finish(self, process: subprocess.Popen[str], *, timeout: float = 240) -> Run:
+    def finish(self, process: subprocess.Popen[str], *, timeout: float = 900) -> Run:
         """Wait for a playbook and return what it said."""
         try:
             code = process.wait(timeout)

@@ -275,6 +275,16 @@ def seen(port: int, trust: str, *, client: Issued | None = None, foreign: Issued
     return look([parse_probe(request)])["it"]
 
 
+def served(port: int, trust: str, *, client: Issued | None = None) -> str:
+    """Return what openssl's client is answered when it asks for a page, presenting a certificate or none."""
+    own = () if client is None else ("-cert", client.certificate_file, "-key", client.key_file)
+    command = ["openssl", "s_client", "-connect", "%s:%d" % (ADDRESS, port), "-servername", NAME, "-CAfile", trust]
+    command += ["-verify_hostname", NAME, "-verify_return_error", "-quiet", *own]
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    done = subprocess.run(command, input=request, capture_output=True, timeout=20, check=False)
+    return done.stdout.decode("utf-8", "replace")
+
+
 def s_client(port: int, trust: str, *arguments: str) -> str:
     """Return what openssl says of a secure port."""
     command = ["openssl", "s_client", "-connect", "%s:%d" % (ADDRESS, port), "-servername", NAME, "-CAfile", trust]

@@ -26,6 +26,7 @@ from .real_servers import (
     requests,
     s_client,
     seen,
+    served,
 )
 
 MODES: t.Final = ("simple", "mutual")
@@ -233,6 +234,9 @@ def test_a_server_is_permitted_demanded_enforced_and_taken_back_byte_by_byte(
         assert (demanded["demanded"], demanded["foreign"]) == (True, "refused")
         without = seen(server.secure_port, trust)
         assert without["class"] == "certificate_required", without
+        assert "shop" in served(server.secure_port, trust, client=client)
+        for refused in (None, stranger):
+            assert "shop" not in served(server.secure_port, trust, client=refused)
         assert "shop" in get(server.port)
 
     server.step("enforce", *secure_only).carry_out("whole")

@@ -20,6 +20,7 @@ from . import driver
 from .centre.centre import HOSTS, Centre, wanted
 from .centre.run import leave, roll_out
 from .conftest import NET
+from .strangers import STRANGERS, Callers
 
 #: What every run changes on hosts that nobody touches: logs, counters, what Ansible keeps open.
 _STILL: t.Final = "find /etc /opt /usr/local /var/lib/connsec -xdev -printf '%p %m %u %g %l %T@\\n' 2>/dev/null | sort"
@@ -192,3 +193,16 @@ def test_a_second_run_changes_nothing_and_restarts_nobody(moved: Centre) -> None
     assert "changed=0" in done.stdout
     assert all("changed=0" in line for line in done.stdout.splitlines() if " : ok=" in line)
     assert moved.started() == started
+
+
+def test_whoever_presents_nothing_or_something_foreign_is_refused_on_every_mutual_listener(
+    moved: Centre, tmp_path: Path
+) -> None:
+    callers = Callers(moved.lab, "app1", "desk", tmp_path / "desk")
+    mutual = [row for row in moved.pairs().values() if row.get("mode") == "mutual"]
+    assert {row["kind"] for row in mutual} >= {"apache", "kamailio", "nginx", "redis", "tomcat"}
+    for host, port, protocol in sorted({(row["host"], row["secure_port"], row["protocol"]) for row in mutual}):
+        at, name = (moved.lab.host(host).address, port), host + ".lab.test"
+        assert callers.served("itself", *at, name=name, protocol=protocol), (host, port)
+        for stranger in STRANGERS:
+            assert not callers.served(stranger, *at, name=name, protocol=protocol), (host, port, stranger)

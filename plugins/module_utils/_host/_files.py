@@ -19,6 +19,8 @@ from ._reading import ENTRY, FilesError, Owner, account_of, refusal
 #: What our temporary files end with; the number before it is the process that made it, which a sweep looks for.
 TEMPORARY: t.Final = ".connsec-new"
 LOCK: t.Final = ".lock"
+#: Where the kernel shows SELinux, if the system has it.
+SELINUX: t.Final = "/sys/fs/selinux/enforce"
 #: Seconds that a module waits for another one that works on the same host.
 PATIENCE: t.Final = 30.0
 
@@ -55,6 +57,7 @@ def write_durable(path: str, data: bytes, *, mode: int, owner: Owner | None = No
 
     Raises:
         FilesError: it cannot be written; the old one stays, and no temporary file is left.
+        ProgramError: its SELinux label cannot be set.
         EntryRefused: it is an entry of a directory, whose server refuses it.
     """
     if path.startswith(ENTRY):
@@ -63,7 +66,7 @@ def write_durable(path: str, data: bytes, *, mode: int, owner: Owner | None = No
         write_entry(path, data)
         return
     folder, name = os.path.split(path)
-    _refuse_what_is_no_file(path)
+    is_new = not _is_file(path)
     sweep(folder, name)
     temporary = os.path.join(folder, ".%s.%d%s" % (name, os.getpid(), TEMPORARY))
     try:
@@ -75,6 +78,20 @@ def write_durable(path: str, data: bytes, *, mode: int, owner: Owner | None = No
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+    if is_new:
+        label(path)
+
+
+def label(path: str, *, below: bool = False) -> None:
+    """Give what we have made, and perhaps all that lies in it, its SELinux label, where the system has SELinux.
+
+    Raises:
+        TlsError: the system refuses.
+    """
+    if os.path.exists(SELINUX):
+        from ._labels import restore
+
+        restore(path, below=below)
 
 
 def write_new(path: str, data: bytes, *, mode: int, owner: Owner | None = None) -> None:
@@ -118,16 +135,18 @@ def give(file: int, owner: Owner | None) -> None:
         os.fchown(file, owner.uid, owner.gid)
 
 
-def _refuse_what_is_no_file(path: str) -> None:
+def _is_file(path: str) -> bool:
+    """Return whether a file is there; refuse whatever else has its name."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise refusal(path, error, "written") from error
     if not stat.S_ISREG(found.st_mode):
         what = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
         raise FilesError("%s is %s; nothing is written through it: name the file itself" % (path, what))
+    return True
 
 
 def remove(path: str) -> bool:
@@ -191,6 +210,7 @@ def _make_one(path: str, *, mode: int, owner: Owner | None) -> None:
         give(file, owner)
     finally:
         os.close(file)
+    label(path)
     sync_folder(os.path.dirname(path))
 
 

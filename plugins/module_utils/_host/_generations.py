@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from .._core._change import Change
 from .._core._generation import Due, plan_generation, why_useless
 from .._core._manifest import MANIFEST, file_in, identities_in
-from ._files import give, make_directory, make_own, owner_of_account, sync_folder, write_durable, write_new
+from ._files import give, label, make_directory, make_own, owner_of_account, sync_folder, write_durable, write_new
 from ._installed import LOADED, Json, drift, linked, manifest_of, read_json
 from ._reading import FilesError, Owner, account_of, refusal
 
@@ -230,6 +230,7 @@ class Material:
         if self._asked.get("environment"):
             manifest["environment"] = self._asked["environment"]  # so that its lines are found once nobody names it
         write_new(os.path.join(folder, MANIFEST), _text(manifest), mode=PUBLIC_MODE)
+        label(folder, below=True)
         sync_folder(folder)
         sync_folder(os.path.dirname(folder))
 

@@ -166,13 +166,13 @@ def _missing(process: Action, pids: t.Sequence[int], ports: t.Sequence[Action]) 
         where = process.get("pid_file") or process.get("service")
         return "no process of %s runs" % where
     for row in ports:
-        is_open = _answers(str(row["address"]), int(row["port"]))
+        is_open = answers(str(row["address"]), int(row["port"]))
         if is_open != bool(row["open"]):
             return "port %s of %s is %s" % (row["port"], row["address"], "open still" if is_open else "not open")
     return ""
 
 
-def _answers(address: str, port: int) -> bool:
+def answers(address: str, port: int) -> bool:
     """Return whether a port is open; nothing stays of the connection that a watch would take for somebody's."""
     try:
         hang_up(socket.create_connection((address, port), 1.0))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import time
 import typing as t
 
 from .._core._change import Change
@@ -20,7 +22,7 @@ from ._installed import LOADED, Json, linked
 from ._marker import Marker, now, write_json
 from ._option_file import OptionFile
 from ._process import pids_of
-from ._program import SETTLE_SECONDS, apply, run, wait_for_retirement, wait_until
+from ._program import SETTLE_SECONDS, ProgramError, answers, apply, run, wait_for_retirement, wait_until
 from ._reading import Found
 from ._snapshot import Snapshot, described, step_folder
 from ._way_back import StepRefused, is_put_back, ways_back
@@ -223,6 +225,29 @@ class Step:
         return not needs or os.path.isfile(str(needs))
 
     def _take_effect(self, changed: t.Sequence[str]) -> None:
+        """Have programs take what the step changed, and tell why where one does not.
+
+        Raises:
+            TlsError: the process does not come up with it.
+        """
+        began = time.time()
+        try:
+            self._have_it_taken(changed)
+        except ProgramError as error:
+            from ._causes import causes
+
+            wanted = [(str(row["address"]), int(row["port"])) for row in self._spec.wait_for if row["open"]]
+            ports = [port for address, port in wanted if not answers(address, port)]
+            found = causes(self._spec.process, ports=ports, paths=self._read_by_it(), since=began)
+            raise ProgramError("; ".join([str(error), *found])) from error
+
+    def _read_by_it(self) -> list[str]:
+        """Return the files of our folder that the edits of the step name."""
+        current = re.compile(re.escape(os.path.join(self._base, "current")) + r"/[\w./-]*\w")
+        rows = [option for edit in self._spec.edits for option in edit["options"]]
+        return sorted({path for row in rows for path in current.findall(str(row.get("value")))})
+
+    def _have_it_taken(self, changed: t.Sequence[str]) -> None:
         """Have programs take what the step changed: the process, and others that read files of their own.
 
         Others are told to use the process after that is there, and to leave it before that goes.

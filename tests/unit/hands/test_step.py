@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
 from ansible_collections.connsec.tls.plugins.module_utils._core._spec import SpecRefused, StepSpec
-from ansible_collections.connsec.tls.plugins.module_utils._host import _program, _step
+from ansible_collections.connsec.tls.plugins.module_utils._host import _causes, _program, _step
 from ansible_collections.connsec.tls.plugins.module_utils._host._program import ProgramError
 from ansible_collections.connsec.tls.plugins.module_utils._host._reading import FilesError
 from ansible_collections.connsec.tls.plugins.module_utils._host._sockets import tcp_rows
@@ -282,6 +282,23 @@ def test_a_port_that_is_not_insisted_on_is_waited_for_and_left_to_the_gates(benc
         bench.step(edits=[], wait_for=[missing, bench.waits(bench.port, until_open=False)]).carry_out("whole")
 
 
+def test_what_the_system_denies_is_told_with_what_did_not_come_about(bench: Bench, impatient, monkeypatch) -> None:
+    asked: list[t.Any] = []
+
+    def causes(process, *, ports, paths, since):
+        asked.append((process, ports, paths))
+        return ["the first cause", "the second"]
+
+    monkeypatch.setattr(_causes, "causes", causes)
+    key = str(bench.base / "current" / "outer" / "key.pem")
+    closed = bench.waits(bench.port, until_open=False)
+    rows = [closed, bench.waits(bench.tls_port)]
+    step = bench.step(edits=[bench.edit(files="ca:%s verify" % key)], wait_for=rows)
+    with pytest.raises(ProgramError, match=r"is open still after 0.2 s; the first cause; the second$"):
+        step.carry_out("whole")
+    assert asked == [({"pid_file": str(bench.pid_file)}, [bench.tls_port], [key])]
+
+
 WAITS: list[tuple[str, bool, str]] = [
     ("tls_port", True, "port %d of 127.0.0.1 is not open after 0.2 s"),
     ("port", False, "port %d of 127.0.0.1 is open still after 0.2 s"),
@@ -349,9 +366,9 @@ def test_a_service_is_restarted_although_it_failed_too_often_before(still: Bench
 def test_nothing_stays_of_a_look_at_a_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert _program._answers("127.0.0.1", port)
+        assert _program.answers("127.0.0.1", port)
         assert not [row for row in tcp_rows({port}) if row.state != "LISTEN"]
-    assert not _program._answers("127.0.0.1", port)
+    assert not _program.answers("127.0.0.1", port)
 
 
 STRANGE: list[tuple[dict[str, t.Any], str]] = [

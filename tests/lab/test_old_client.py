@@ -1,0 +1,221 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A JVM that knows TLS 1.2 and older suites alone, and a newer client, of one PostgreSQL: each gets what it can."""
+
+from __future__ import annotations
+
+import configparser
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from . import driver
+from .conftest import NET
+from .driver import Lab
+from .names import parse_hosts
+from .rollouts import PROGRAMS, Json, Judge, LabFleet, Load
+
+pytestmark = pytest.mark.soak
+
+PROPERTIES: t.Final = "/etc/ledger.properties"
+SERVICES: t.Final = "/etc/postgresql-common/pg_service.conf"
+CONFIG: t.Final = "/etc/postgresql/15/main/postgresql.conf"
+#: JVMs as they were: what each is started with, what its component declares, and what becomes of it.
+JVMS: t.Final[dict[str, Json]] = {
+    # the suites with GCM of Java 8, where SunEC has no keys for ECDSA
+    "of Java 8": {
+        "suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"],
+        "listener": {},
+        "said": "of profile intermediate: TLSv1.2, 2 suites, key rsa-3072",
+        "ciphers": {"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"},
+    },
+    # those of Java 7, which came before GCM: somebody has to answer for a listener that offers them
+    "of Java 7": {
+        "suites": [
+            "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+            "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+            "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+        ],
+        "listener": {"profile": "old", "reason": "the ledger's JVM", "approver": "Ann", "until": "2999-01-01"},
+        "said": "of profile old: TLSv1.2, 3 suites, key rsa-3072",
+        "ciphers": {"ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA"},
+    },
+}
+#: The database as a person sets it up, its two applications, and what of the older one is compiled on its host.
+DATABASE: t.Final = """\
+echo "listen_addresses = '*'" > /etc/postgresql/15/main/conf.d/lab.conf
+printf 'host crm crm samenet scram-sha-256\n' >> /etc/postgresql/15/main/pg_hba.conf
+systemctl start postgresql
+cd /; runuser -u postgres -- psql -qc "create user crm password 'geheim'" -c "create database crm owner crm"
+"""
+APPLICATIONS: t.Final = """\
+printf '# the ledger\nurl=jdbc:postgresql://db1.lab.test/crm\nuser=crm\npassword=geheim\n' > {properties}
+printf 'ApplicationName=ledger\nsslmode=disable\n' >> {properties}
+mkdir -p /opt/ledger
+java -cp '/usr/share/java/*' org.eclipse.jdt.internal.compiler.batch.Main -8 -proc:none -d /opt/ledger /opt/Ledger.java
+"""
+SERVICE: t.Final = "[crm_db]\nhost=db1.lab.test\ndbname=crm\nuser=crm\npassword=geheim\napplication_name=board\n"
+UNIT: t.Final = """\
+[Service]
+ExecStart=/usr/bin/java -Djdk.tls.client.protocols=TLSv1.2 -Djdk.tls.client.cipherSuites={suites} \
+  -cp /opt/ledger:/usr/share/java/postgresql.jar Ledger {properties}
+"""
+#: The newer application: sessions of four seconds, so that they are seen on a machine that is busy as well.
+BOARD: t.Final = """\
+for each in $(seq 80); do set -- "$@" -c 'select 1' -c 'select pg_sleep(0.05)'; done
+while :; do psql -XAtq "$@" service=crm_db 2>&1 || echo lost; done
+"""
+SESSIONS: t.Final = (
+    "runuser -u postgres -- psql -AtF ' ' -c 'select application_name, version, cipher from pg_stat_ssl"
+    " join pg_stat_activity using (pid) where ssl and usename = $$crm$$'"
+)
+
+
+class Ledgers(LabFleet):
+    """The fleet, and what the older application counted."""
+
+    def ledger(self) -> Load:
+        """Return what it counted, once it has counted some more."""
+        before, until = self._counts(), time.monotonic() + 60
+        while (now := self._counts()).answered <= before.answered:
+            assert time.monotonic() < until, (now, self.lab.ssh("app1", "journalctl -u ledger -n 20 -o cat"))
+            time.sleep(0.2)
+        return now
+
+    def board(self) -> Load:
+        """Return what the newer application noted, once it has noted some more."""
+        before, until = self._noted(), time.monotonic() + 60
+        while (now := self._noted()).count("1") <= before.count("1"):
+            assert time.monotonic() < until, now[-5:]
+            time.sleep(0.2)
+        return Load(now.count("1"), now.count("lost"), tuple(row for row in now if row not in ("1", "", "lost"))[-3:])
+
+    def _noted(self) -> list[str]:
+        return self.lab.ssh("app2", "cat /var/log/board").splitlines()
+
+    def _counts(self) -> Load:
+        text = self.lab.ssh("app1", "cat %s.counts 2>/dev/null || echo answered=0" % PROPERTIES)
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read_string("[counts]\n" + text)
+        row = parser["counts"]
+        return Load(int(row["answered"]), int(row.get("lost", "0")), (row.get("why", ""),))
+
+    def enforced(self) -> float:
+        """Roll out until everything is enforced; where that fails, what the applications saw explains most."""
+        try:
+            return super().enforced()
+        except AssertionError:
+            print(self.lab.ssh("app1", "cat %s.counts; journalctl -u ledger -n 9" % PROPERTIES), self._noted()[-9:])
+            raise
+
+    def sessions(self) -> dict[str, tuple[str, str]]:
+        """Return protocol and suite of each application's session, once both have one."""
+        until = time.monotonic() + 30
+        while len(rows := [line.split() for line in self.lab.ssh("db1", "cd /; " + SESSIONS).splitlines()]) < 2:
+            assert time.monotonic() < until, rows
+            time.sleep(0.2)
+        return {name: (version, cipher) for name, version, cipher in rows}
+
+
+@pytest.fixture
+def lab() -> t.Iterator[Lab]:
+    driver.build(print)
+    with driver.lab(NET, parse_hosts("db1,app1,app2")) as found:
+        yield found
+
+
+def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
+    """Return a fleet with a database, an application on this JVM, and one that knows what is new."""
+    sql = {"port": 5432, "protocol": "postgresql", **jvm["listener"]}
+    model = {
+        "components": {
+            "crm_db": {"kind": "postgresql", "hosts": ["db1"], "listeners": {"sql": sql}},
+            "ledger": {
+                "kind": "java",
+                "hosts": ["app1"],
+                "limits": {"protocols": ["TLSv1.2"], "suites": jvm["suites"]},
+            },
+            "board": {"kind": "libpq", "hosts": ["app2"]},
+        },
+        "connections": [
+            {"client": "ledger", "server": "crm_db.sql", "dial": "db1.lab.test"},
+            {"client": "board", "server": "crm_db.sql", "dial": "db1.lab.test"},
+        ],
+    }
+    verified = {"key": "sslmode", "value": "verify-full"}
+    factory = {"key": "sslfactory", "value": "org.postgresql.ssl.DefaultJavaSSLFactory"}
+    settings = {
+        "crm_db": {"user": "crm", "database": "crm"},
+        "board": {"process": {"service": "load-board"}},
+        "ledger": {
+            "config": PROPERTIES,
+            "process": {"service": "ledger"},
+            "restart": {"service": "ledger"},
+            "interruption": 5,
+            "connect": [{"key": "trustStore", "value": "{truststore}"}, factory, verified],
+            "verify": [verified],
+        },
+    }
+    return Ledgers(lab, root, model=model, settings=settings)
+
+
+def set_up(fleet: Ledgers, jvm: Json) -> None:
+    """Start database and applications, in the clear."""
+    fleet.lab.ssh("db1", "bash -e", given=DATABASE)
+    fleet.write("app1", "/opt/Ledger.java", (PROGRAMS / "Ledger.java").read_text())
+    fleet.lab.ssh("app1", "bash -e", given=APPLICATIONS.format(properties=PROPERTIES))
+    unit = UNIT.format(suites=",".join(jvm["suites"]), properties=PROPERTIES)
+    fleet.write("app1", "/etc/systemd/system/ledger.service", unit)
+    fleet.lab.ssh("app1", "systemctl daemon-reload && systemctl start ledger")
+    fleet.write("app2", SERVICES, SERVICE)
+    fleet.write("app2", "/opt/board.sh", BOARD)
+    log = "--property=StandardOutput=append:/var/log/board"
+    fleet.lab.ssh("app2", "systemd-run --quiet --unit=load-board %s bash /opt/board.sh" % log)
+    fleet.board()
+
+
+@pytest.mark.parametrize("jvm", JVMS.values(), ids=list(JVMS))
+def test_an_old_jvm_is_served_by_what_both_ends_know(lab: Lab, tmp_path: Path, jvm: Json) -> None:
+    fleet = fleet_of(lab, tmp_path / "fleet", jvm)
+    set_up(fleet, jvm)
+    fleet.ledger()
+    files = {"db1": (CONFIG,), "app1": (PROPERTIES,), "app2": (SERVICES,)}
+    before = {host: fleet.held(host, *paths) for host, paths in files.items()}
+
+    planned = " ".join(fleet.playbook("plan", "-e", "tls_scope=all").must_end(0).text.split())
+    why = "because component ledger is limited to TLSv1.2"
+    assert "limits: ledger->crm_db.sql %s %s" % (jvm["said"], why) in planned, planned
+    assert "limits: board->" not in planned or jvm["listener"], "the newer client is limited by nobody"
+
+    seconds = fleet.enforced()
+    tried = [row["expected"] for pair in fleet.report()["connections"] for row in pair["evidence"]]
+    assert any("from app1, which knows TLSv1.2 and the suites" in str(each) for each in tried), tried
+    must_be_served(fleet, tmp_path, jvm)
+
+    fleet.unchanged(("app1", "ledger"))
+    load = fleet.ledger(), fleet.board()
+    fleet.taken_back()
+    assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
+    after = fleet.ledger(), fleet.board()
+    print("\nenforced in %.1f s; the JVM %s, the other %s" % (seconds, after[0], after[1]))
+    assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
+
+
+def must_be_served(fleet: Ledgers, tmp_path: Path, jvm: Json) -> None:
+    """Fail unless each has the best of what it knows, and the server has the key that the older one takes."""
+    seen = fleet.sessions()
+    assert seen["board"] == ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), seen
+    protocol, cipher = seen["ledger"]
+    assert protocol == "TLSv1.2", seen
+    assert cipher in jvm["ciphers"], seen
+    shown = fleet.lab.ssh("db1", "openssl x509 -in /etc/connsec/crm_db/current/certificate.pem -noout -text")
+    assert "rsaEncryption" in shown, shown
+    written = fleet.lab.ssh("db1", "grep -E '^ssl' " + CONFIG)
+    assert jvm["ciphers"] <= set(written.replace("'", " ").replace(":", " ").split()), written
+    address, judge = fleet.lab.host("db1").address, Judge(fleet, "app1", "ledger", tmp_path / "judge")
+    starttls = ("-starttls", "postgres")
+    assert judge.refusal(address, 5432, *starttls, "-tls1_2", "-cipher", cipher) == ""
+    assert "protocol version" in judge.refusal(address, 5432, *starttls, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
