@@ -79,6 +79,8 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
     for peer in peers:
         if (peer.state == "TIME_WAIT" and not peer.new) or is_within(scene, pairs[0].server, peer.address):
             continue
+        if shape == "flip" and is_member(scene, pairs, peer.address):
+            continue
         known = sorted({who for pair in pairs for who in who_may_be_at(scene, pair, peer.address)})
         if not known:
             return _in_the_clear(listener, "%s, which no enumerated client has" % peer.address, "stranger")
@@ -120,6 +122,15 @@ def is_within(scene: Scene, server: Instance, address: str) -> bool:
     The program behind it listens there for good, so nobody on its host is cut off.
     """
     return "besides" in scene.kinds[server.name].process and _is_loopback(address)
+
+
+def is_member(scene: Scene, pairs: t.Iterable[Pair], address: str) -> bool:
+    """Return whether who has an address is a member of the cluster on its own host: itself, or a tool of its.
+
+    Tools of a node of RabbitMQ are nodes too, which read the same options. They move with it where it flips.
+    """
+    links = [pair for pair in pairs if pair.link]
+    return any(scene.whereabouts(pair.server)(address) or _is_loopback(address) for pair in links)
 
 
 def _is_loopback(address: str) -> bool:

@@ -111,6 +111,7 @@ OURS = {
     "nginx": Roles(True, True, True),
     "postgresql": Roles(True, dials=True),
     "rabbitmq": Roles(True, True),
+    "rabbitmq_cluster": Roles(True, True, True),
     "redis": Roles(True, True, True),
 }
 
