@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from integration.harness import ENFORCE
+from integration.harness import ENFORCE, SWITCH
 
 from . import driver
 from .conftest import NET
@@ -365,7 +366,10 @@ def test_a_consumer_of_openldap_gets_every_change_in_every_stage(lab: Lab, tmp_p
 PING: t.Final = (
     "erl -noinput -sname probe -setcookie geheim -eval 'io:format(\"~p\", [net_adm:ping(rabbit@n1)]), halt().'"
 )
-PROTOCOLS: t.Final = "rabbitmqctl -q eval '[element(4, proplists:get_value(address, I)) || {_, I} <- element(2, net_kernel:nodes_info())].'"
+PROTOCOLS: t.Final = (
+    "rabbitmqctl -q eval '{ok, All} = net_kernel:nodes_info(),"
+    " [element(4, proplists:get_value(address, Each)) || {_, Each} <- All].'"
+)
 AMQP: t.Final = "--url amqp://desk:geheim@n2"
 
 
@@ -436,3 +440,101 @@ def test_a_cluster_of_rabbitmq_flips_as_one_in_a_window_and_back(lab: Lab, tmp_p
     tell("rabbitmq", flip="all nodes %s s, one %s s" % flip, back="all nodes %s s, one %s s" % back)
     for host in HOSTS:
         lab.ssh(host, "systemctl stop rabbitmq-server")
+
+
+# Galera: a cluster whose members turn one after the other
+
+GALERA: t.Final = """\
+[mariadbd]
+wsrep_on = ON
+wsrep_provider = /usr/lib/galera/libgalera_smm.so
+wsrep_cluster_address = gcomm://{members}
+wsrep_node_address = {own}
+wsrep_sst_method = rsync
+binlog_format = row
+innodb_autoinc_lock_mode = 2
+bind-address = 0.0.0.0
+"""
+OURS: t.Final = "/etc/mysql/mariadb.conf.d/71-galera-tls.cnf"
+SIZE: t.Final = "select variable_value from information_schema.global_status where variable_name = 'wsrep_cluster_size'"
+
+
+def sql(lab: Lab, host: str, words: str) -> str:
+    """Return what a MariaDB answers its own administrator."""
+    return lab.ssh(host, 'mariadb -NBe "%s"' % words).strip()
+
+
+def as_one_database(lab: Lab) -> None:
+    """Make a Galera cluster of all hosts, as a person does, and have its first member write for ever."""
+    members = ",".join(lab.host(host).address for host in HOSTS)
+    for host in HOSTS:
+        text = GALERA.format(members=members, own=lab.host(host).address)
+        lab.ssh(host, "cat > /etc/mysql/mariadb.conf.d/60-galera.cnf", given=text)
+    lab.ssh("n1", "galera_new_cluster")
+    for host in HOSTS[1:]:
+        lab.ssh(host, "systemctl start mariadb")
+    sql(lab, "n1", "create table test.said (x int auto_increment primary key, at double)")
+    sql(lab, "n1", "create user writer@localhost; grant all on test.* to writer@localhost")
+    writes = "while true; do mariadb test -e 'insert into said (at) values (unix_timestamp(now(6)))'; sleep 0.1; done"
+    lab.ssh("n1", "systemd-run -q --unit=writer sh -c %s" % shlex.quote(writes))
+
+
+def everywhere(lab: Lab) -> list[str]:
+    """Return what each member has, once all have the same."""
+
+    def counts() -> list[str]:
+        return [sql(lab, host, "select count(*) from test.said") for host in HOSTS]
+
+    until(lambda: len(set(counts())) == 1, 20, counts)
+    return counts()
+
+
+def test_a_cluster_of_galera_moves_member_by_member_and_stays_one(lab: Lab, tmp_path: Path) -> None:
+    as_one_database(lab)
+    ends = [(lab.host(host).address, 3306) for host in HOSTS]
+    group = {"port": 4567, "protocol": "galera", "mode": "mutual"}
+    fleet = LabFleet(
+        lab,
+        tmp_path / "fleet",
+        model={
+            "components": {"links": {"kind": "galera", "hosts": list(HOSTS), "listeners": {"group": group}}},
+            "connections": [{"client": "links", "server": "links.group"}],
+        },
+        settings={"links": {}},
+    )
+    units = [(host, "mariadb") for host in HOSTS]
+    watch = Outage(*ends)
+    must_be_at(fleet, "permissive")
+    permitted = [fleet.started(*unit) for unit in units]
+    run = fleet.playbook("rollout", *SWITCH).must_end(0)
+    assert set(fleet.stages().values()) == {("permissive", "waiting")}, run.last_lines
+    assert "they go from permissive to enforced at once" in run.last_lines
+    assert [fleet.started(*unit) for unit in units] == permitted
+
+    must_be_at(fleet, "enforced")
+    forth = watch.end()
+    assert [sql(lab, host, SIZE) for host in HOSTS] == ["3"] * 3
+    judge = Judge(fleet, "n1", "links", tmp_path / "judge")
+    for address, _port in ends:
+        assert "certificate required" in judge.refusal(address, 4567)
+        assert "unknown ca" in judge.refusal(address, 4567, as_="foreign")
+    assert judge.refusal(ends[0][0], 4567, as_="itself") == ""
+    fleet.renewed(*units)
+    fleet.unchanged(*units)
+
+    lab.ssh("n3", "systemctl stop mariadb; rm -rf /var/lib/mysql/*; mariadb-install-db --user=mysql > /dev/null")
+    lab.ssh("n3", "systemctl start mariadb")
+    assert "Using stunnel for SSL encryption" in lab.ssh("n3", "journalctl -u mariadb -n 500 --no-pager")
+    assert len(set(everywhere(lab))) == 1
+
+    watch = Outage(*ends)
+    must_be_back(fleet)
+    back = watch.end()
+    assert [sql(lab, host, SIZE) for host in HOSTS] == ["3"] * 3
+    for host in HOSTS:
+        assert "No such file" in fleet.refuses(host, "cat", OURS)
+    lab.ssh("n1", "systemctl stop writer")
+    steps = "select at - lag(at) over (order by x) as step from test.said"
+    gap = sql(lab, "n1", "select round(max(step), 1) from (%s) as steps" % steps)
+    tell("galera", rows=everywhere(lab), forth="all %s s, one %s s" % forth, back="all %s s, one %s s" % back, gap=gap)
+    assert (forth[0], back[0]) == (0, 0), "the cluster as a whole was never down"
