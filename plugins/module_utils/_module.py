@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ._core._masked import is_secret
+from ._core._masked import masked_value
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -38,8 +38,9 @@ def diff_of(changes: t.Sequence[Change]) -> list[dict[str, str]]:
 
 
 def hide_secrets(module: AnsibleModule, options: t.Iterable[t.Mapping[str, t.Any]]) -> None:
-    """Keep the values of options that are named like secrets out of the result, which holds the arguments as well."""
-    module.no_log_values.update(str(row["value"]) for row in options if row.get("value") and is_secret(str(row["key"])))
+    """Keep the values of options that hold secrets out of the result, which holds the arguments as well."""
+    values = ((str(row["key"]), str(row["value"])) for row in options if row.get("value"))
+    module.no_log_values.update(value for key, value in values if masked_value(key, value) != value)
 
 
 def finish(

@@ -59,7 +59,7 @@ options:
         description:
           - How TLS begins. With V(tls) at the first byte; the others negotiate it on a port that also has plaintext.
         type: str
-        choices: [tls, ldap, mysql, postgresql, smtp]
+        choices: [tls, galera, ldap, mysql, postgresql, smtp]
         default: tls
       source:
         description: Local address to connect from.
@@ -221,7 +221,7 @@ ENDPOINT = {
     "port": {"type": "int", "required": True},
     "name": {"type": "str"},
     "tls": {"type": "bool", "default": True},
-    "protocol": {"type": "str", "default": "tls", "choices": ["tls", "ldap", "mysql", "postgresql", "smtp"]},
+    "protocol": {"type": "str", "default": "tls", "choices": ["tls", "galera", "ldap", "mysql", "postgresql", "smtp"]},
     "source": {"type": "str"},
     "trust": {"type": "path"},
     "certificate": {"type": "path"},

@@ -256,19 +256,26 @@ def _closing(standing: Standing, rounds: t.Iterable[Round]) -> list[tuple[Instan
     Those are TCP's, as far as their hosts answer.
     """
     scene = standing.scene
-    steps = (step for this in rounds for step in this.steps if not step.reverse and _closes(scene, step))
-    rows = [(s.instance, name) for s in steps if s.instance.host not in scene.lost for name in s.of]
+    steps = (step for this in rounds for step in this.steps if not step.reverse)
+    rows = [(s.instance, name) for s in steps if s.instance.host not in scene.lost for name in _closes(scene, s)]
     components = scene.model.components
     return [(end, name) for end, name in rows if not components[end.component].listeners[name].is_udp]
 
 
-def _closes(scene: Scene, step: Step) -> bool:
-    return any(ends_plaintext(scene, step.stage, scene.model.pair(name)) for name in step.pairs)
+def _closes(scene: Scene, step: Step) -> list[str]:
+    """Return the listeners of the step's instance that it closes to plaintext."""
+    closing = [pair for pair in map(scene.model.pair, step.pairs) if ends_plaintext(scene, step.stage, pair)]
+    own = sorted({pair.listener.name for pair in closing})
+    return list(step.of) if closing and step.stage != "connect" else own
 
 
 def _is_worth_watching(standing: Standing, this: Round) -> bool:
     """Return whether strangers are all that could still hold a step of the round back."""
-    quiet = {listener_id(step.instance, name): SeenWatch() for step in this.steps for name in step.of}
+    quiet = {
+        listener_id(step.instance, name): SeenWatch()
+        for step in this.steps
+        for name in {*step.of, *_closes(standing.scene, step)}
+    }
     before = _before(standing, this, quiet)
     return any(may_start(before, step) is None for step in this.steps)
 

@@ -9,6 +9,7 @@ is asked again with the newest that was seen.
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -21,9 +22,12 @@ from ._scene import Scene, setting
 from ._sessions import presented_by, presented_perhaps, sessions_of
 from ._stages import GATES, lost_host, not_passed_on, rank, step_name, unreachable
 from ._steps import Round, Step
-from ._strangers import Watched, ends_plaintext, strangers
+from ._strangers import Watched, closes_itself, ends_plaintext, strangers
 from ._survey import Ask, Survey, unit_of
 from ._window import why_not_now
+
+#: What stands in a value by itself: between blanks, or as in ``sslkey=/key.pem`` and ``{keyfile,"/key.pem"}``.
+_WORDS: t.Final = re.compile(r"""[^\s=,;'"{}]+""")
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,20 @@ def _start_connect(before: Before, step: Step) -> Hold | None:
         )
         if found is not None:
             return refuted(found, of=pair.id)
-    return None
+    return _closes_its_own(before, step)
+
+
+def _closes_its_own(before: Before, step: Step) -> Hold | None:
+    """Return who would be cut off by a member that refuses plaintext as soon as it uses TLS itself; None if nobody."""
+    scene = before.scene
+    links = [pair for pair in map(scene.model.pair, step.pairs) if closes_itself(scene, pair)]
+    survey = Survey(scene, before.ask)
+    for name in sorted({pair.listener.name for pair in links}):
+        for pair in scene.model.pairs_of_listener(step.instance.name, name):
+            held = None if pair.link else _not_switched(survey, pair)
+            if held:
+                return held
+    return strangers(scene, step.instance, sorted({pair.listener.name for pair in links}), before.watched)
 
 
 def _dialled(scene: Scene, step: Step) -> list[Pair]:
@@ -238,7 +255,7 @@ def _would_not_present(scene: Scene, pair: Pair) -> Hold | None:
             todo = "ask %s to have it connect, and run again" % scene.model.owner_of(pair.client)
         return waiting("demanded", expected, seen, todo=todo, of=pair.id, fault="unexercised")
     paths = scene.paths_in(pair, pair.client)
-    named = {word for option in scene.options("connect", pair) for word in (option.value or "").split()}
+    named = {word for option in scene.options("connect", pair) for word in _WORDS.findall(option.value or "")}
     if named & {paths[name] for name in ("key", "combined", "keystore", "certificate", "fullchain")}:
         return None
     seen = "no session of it was seen, and none of the options by which it uses TLS names its key"
@@ -264,7 +281,8 @@ def _back_connect(before: Before, step: Step) -> Hold | None:
     for name in step.pairs:
         pair = scene.model.pair(name)
         clear = scene.clear(pair)
-        if not before.this.together and clear.outcome != "clear" and not is_asleep(scene, pair):
+        stays = before.this.together or closes_itself(scene, pair)  # a member that is not closed joins one that is
+        if not stays and clear.outcome != "clear" and not is_asleep(scene, pair):
             expected, seen = "%s answers in the clear" % pair.server.name, clear.reason or "nobody looked"
             return refuted(fails("plain", expected, seen, "clear", todo="open its clear listener first"), of=name)
     return None

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from ._entities import Limits
 from ._errors import TlsError
-from ._masked import MASK, is_secret
+from ._masked import MASK, is_secret, masked_value
 from ._profile import PROFILES
 
 if t.TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Option:
 
     def masked(self, value: str) -> str:
         """Return a value of this option as a message may show it."""
-        return MASK if is_secret(self.key) else "%r" % value
+        return MASK if is_secret(self.key) else "%r" % masked_value(self.key, value)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ def is_secret(name: str) -> bool:
     return bool(_SECRET.search(name)) and not _OPEN.search(name)
 
 
+def masked_value(name: str, value: str) -> str:
+    """Return the value of an option as a message may show it: without secrets that it names itself, as DSNs do."""
+    return MASK if is_secret(name) else "\n".join(masked(line) for line in value.split("\n"))
+
+
 def masked(line: str) -> str:
     """Return a line of an option file as a message may show it."""
     for found in _NAMED.finditer(line):

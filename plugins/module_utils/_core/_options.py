@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._block_edits import edit_block
-from ._masked import MASK, is_secret
+from ._masked import masked_value
 from ._option_formats import (
     BLOCK_FORMATS,
     BOM,
@@ -52,7 +52,7 @@ def edit(text: str, format: str, settings: t.Sequence[Setting]) -> str:
         refuse_unwritable(setting, format)
         text = _edited(text, format, setting)
         if read(text, format, setting.section, setting.key) != setting.value:
-            value = MASK if is_secret(setting.key) else setting.value
+            value = None if setting.value is None else masked_value(setting.key, setting.value)
             raise OptionRefused(
                 "%s cannot be set to %r in a file of format %s: readers would see another value"
                 % (setting.key, value, format)

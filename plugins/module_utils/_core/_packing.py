@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ._entities import Instance
 from ._scene import Scene
 from ._steps import Round, Step
 
@@ -26,18 +27,44 @@ def pack(scene: Scene, steps: t.Sequence[Step], *, back: bool = False) -> tuple[
 
 
 def _apart(scene: Scene, steps: t.Sequence[Step], phase: str) -> list[Round]:
-    """Return rounds in which no two members of a component, and no two steps of an instance, meet."""
+    """Return rounds in which no two members of a component, and no two steps of an instance, meet.
+
+    Nor do those of two components that share a process on some host, as a cluster's links do with its other listeners.
+    """
     packed: list[list[Step]] = []
     taken: list[set[str]] = []
+    moved: list[dict[str, str]] = []
+    servers = _servers(scene)
     for step in sorted(steps, key=lambda step: (step.instance.name, step.id)):
-        free = (at for at, components in enumerate(taken) if step.instance.component not in components)
+        component, host = step.instance.component, step.instance.host
+        server = servers.get(component, component)
+        free = (
+            at
+            for at, components in enumerate(taken)
+            if component not in components and moved[at].get(server, host) == host
+        )
         number = next(free, len(packed))
         if number == len(packed):
             packed.append([])
             taken.append(set())
+            moved.append({})
         packed[number].append(step)
-        taken[number].add(step.instance.component)
+        taken[number].add(component)
+        moved[number][server] = host
     return [_round(scene, phase, row) for row in packed]
+
+
+def _servers(scene: Scene) -> dict[str, str]:
+    """Return one name for all components that share a process with each other, by component."""
+    named: dict[str, str] = {}
+    seen: dict[tuple[str, str], str] = {}
+    for name in sorted(scene.kinds):
+        instance, process = Instance.parse(name), scene.kinds[name].process
+        own = named.setdefault(instance.component, instance.component)
+        other = named[seen.setdefault((instance.host, repr(sorted(process.items()))), instance.component)]
+        if process and other != own:
+            named = {each: other if server == own else server for each, server in named.items()}
+    return named
 
 
 def _flips(scene: Scene, steps: t.Sequence[Step]) -> tuple[list[Round], list[Step]]:

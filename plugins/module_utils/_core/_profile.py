@@ -89,6 +89,9 @@ class Profile:
             "group_names": " ".join(group for group in self.groups if "MLKEM" not in group),
             "apache_protocols": " ".join(["-all", *("+" + protocol for protocol in self.protocols)]),
             "erlang_protocols": " ".join(protocol.lower() for protocol in self.protocols),
+            # as terms of Erlang, for files that hold some
+            "erlang_versions": ",".join("'%s'" % protocol.lower() for protocol in self.protocols),
+            "erlang_suites": ",".join('"%s"' % suite.openssl for suite in self.suites),
             "java_protocols": ",".join(self.protocols),
             "java_suites": ",".join(suite.iana for suite in self.suites),
         }

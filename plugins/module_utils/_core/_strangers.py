@@ -56,14 +56,26 @@ def strangers(scene: Scene, server: Instance, listeners: t.Iterable[str], watche
 
 
 def ends_plaintext(scene: Scene, stage: str, pair: Pair) -> bool:
-    """Return whether a step of this stage ends plaintext: an enforcement, and a demand that holds its options as well.
+    """Return whether a step of this stage ends plaintext: an enforcement, and what holds its options as well.
 
-    Some servers demand certificates only where they refuse plaintext, such as Postfix.
+    Some servers demand certificates only where they refuse plaintext, such as Postfix. Members of some clusters, such
+    as Galera's, refuse plaintext as soon as they use TLS themselves.
     """
+    if stage == "connect":
+        return closes_itself(scene, pair)
     if stage != "demand" or pair.mode != "mutual":
         return stage == "enforce"
     ending = scene.options("enforce", pair)
     return bool(ending) and set(ending) <= set(scene.options("demand", pair))
+
+
+def closes_itself(scene: Scene, pair: Pair) -> bool:
+    """Return whether the client of a cluster link closes its own listener by using TLS itself."""
+    if not pair.link or scene.shape(pair) != "same_port":
+        return False
+    own = scene.model.pairs_of_listener(pair.client.name, pair.listener.name)
+    ending = scene.options("enforce", own[0]) if own else ()
+    return bool(ending) and set(ending) <= set(scene.options("connect", pair))
 
 
 def _why_unwatched(seen: SeenWatch | None) -> str:
@@ -79,6 +91,8 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
     for peer in peers:
         if (peer.state == "TIME_WAIT" and not peer.new) or is_within(scene, pairs[0].server, peer.address):
             continue
+        if shape == "flip" and is_member(scene, pairs, peer.address):
+            continue
         known = sorted({who for pair in pairs for who in who_may_be_at(scene, pair, peer.address)})
         if not known:
             return _in_the_clear(listener, "%s, which no enumerated client has" % peer.address, "stranger")
@@ -86,7 +100,7 @@ def _first_in_the_clear(scene: Scene, listener: str, pairs: t.Sequence[Pair], pe
             who = "%s, a clear session of %s" % (peer.address, " or ".join(known))
             return _in_the_clear(listener, who, "leftover", todo=_ask_its_owner(scene, pairs, peer.address))
     if shape == "same_port":  # before a flip its own clients are in the clear, and move with it
-        for pair in pairs:
+        for pair in (each for each in pairs if not closes_itself(scene, each)):
             clear = sessions_of(scene, pair).clear
             if clear:
                 return _in_the_clear(listener, "%s, a clear session of %s" % (clear[0], pair.client.name), "leftover")
@@ -120,6 +134,15 @@ def is_within(scene: Scene, server: Instance, address: str) -> bool:
     The program behind it listens there for good, so nobody on its host is cut off.
     """
     return "besides" in scene.kinds[server.name].process and _is_loopback(address)
+
+
+def is_member(scene: Scene, pairs: t.Iterable[Pair], address: str) -> bool:
+    """Return whether who has an address is a member of the cluster on its own host: itself, or a tool of its.
+
+    Tools of a node of RabbitMQ are nodes too, which read the same options. They move with it where it flips.
+    """
+    links = [pair for pair in pairs if pair.link]
+    return any(scene.whereabouts(pair.server)(address) or _is_loopback(address) for pair in links)
 
 
 def _is_loopback(address: str) -> bool:

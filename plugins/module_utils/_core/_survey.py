@@ -16,7 +16,7 @@ from ._presenting import waits_to_present
 from ._scene import Scene, setting
 from ._soak import why_not_soaked
 from ._stages import GATES, MOVES_TO, examine, rank, reached, stage_of, steps_of, wrong_clock
-from ._strangers import ends_plaintext
+from ._strangers import closes_itself, ends_plaintext
 
 #: The stages of steps, in the order in which they go back.
 BACK: t.Final = ("enforce", "demand", "connect", "permit")
@@ -149,13 +149,20 @@ class Survey:
             seen = "its listener can only flip, from presented to enforced at once"
             todo = "run again with -e tls_until=enforced"
             return "presented", fails("enforced", "to go on to %s" % until, seen, "held", todo=todo)
+        turns = closes_itself(self.scene, pair)
+        if turns and until in ("switched", "demanded"):
+            seen = (
+                "its members refuse plaintext as soon as they use TLS, so they go from permissive to enforced at once"
+            )
+            todo = "run again with -e tls_until=enforced"
+            return "permissive", fails("enforced", "to go on to %s" % until, seen, "held", todo=todo)
         if rank(until) <= rank("switched"):
             return until, None
         demands, waits = self.closing(pair)
         if waits is None or (demands and until == "demanded"):
             return until, None
-        if flip:
-            return "presented", waits
+        if flip or turns:
+            return "presented" if flip else "permissive", waits
         return ("demanded" if demands and pair.mode == "mutual" else "switched"), waits
 
     def closing(self, pair: Pair) -> tuple[bool, Evidence | None]:

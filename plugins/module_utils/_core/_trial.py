@@ -20,6 +20,7 @@ from ._scene import Scene, setting
 from ._sessions import Sessions, presented_by, presented_perhaps, sessions_of
 from ._stages import GATES, MOVES_TO, lost_host, unreachable
 from ._steps import Round, Step
+from ._strangers import closes_itself
 
 #: The gates that a step of each stage answers for.
 _ANSWERS_FOR: t.Final[t.Mapping[str, tuple[str, ...]]] = {
@@ -60,7 +61,7 @@ def judge(
     """
     if scene.check_mode:
         return Verdict()
-    closing = {name for step in this.steps if step.stage == "enforce" for name in step.pairs}
+    closing = {name for step in this.steps for name in _closed(scene, step)}
     trials = [Trial(scene, before, step, failures.get(step.target), closing=closing) for step in started]
     notes = {name: hold for trial in trials for name, hold in trial.notes().items()}
     down = frozenset(trial.step.instance.name for trial in trials if trial.is_down())
@@ -73,6 +74,16 @@ def judge(
     back = () if _flipped_unseen(scene, started) else tuple(reversed(reachable))
     common = refuted(guilty[0])
     return Verdict(back, {name: notes.get(name, common) for step in started for name in step.pairs}, down)
+
+
+def _closed(scene: Scene, step: Step) -> t.Iterator[str]:
+    """Yield the pairs whose listener a step closes to plaintext: an enforcement, or the switch of some members."""
+    if step.stage == "enforce":
+        yield from step.pairs
+    elif step.stage == "connect":
+        for pair in (each for each in map(scene.model.pair, step.pairs) if closes_itself(scene, each)):
+            own = scene.model.pairs_of_listener(pair.client.name, pair.listener.name)
+            yield from (each.id for each in own)
 
 
 def _flipped_unseen(scene: Scene, started: t.Sequence[Step]) -> bool:

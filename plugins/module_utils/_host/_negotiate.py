@@ -32,6 +32,9 @@ _MYSQL_CAPABILITIES: t.Final = 0x0001 | 0x0200 | 0x8000 | 0x00080000  # long pas
 #: who has none is refused for that. MariaDB 10.11 does not even say so then: it denies access, as for a wrong one.
 _MYSQL_SECURE_TRANSPORT_REQUIRED: t.Final = 3159
 
+#: How long a member of a Galera cluster may take to begin in the clear; a busy host takes longer than its 0.75 s.
+_GALERA_SECONDS: t.Final = 3.0
+
 #: SQLSTATE and function with which PostgreSQL says that no line of pg_hba.conf lets this client in. The function is
 #: its own name for the place (https://www.postgresql.org/docs/current/protocol-error-fields.html), which no locale
 #: translates. Others end with the same SQLSTATE: ``auth_failed``, as of ident, and ``InitializeSessionUserId``, of an
@@ -244,7 +247,29 @@ def _mysql_clear(sock: socket.socket, deadline: Deadline, place: str, login: Log
     raise LookFailed("clear", "login_refused", "%s answers a login in the clear: %s" % (place, says))
 
 
+def _galera_ask(_sock: socket.socket, _deadline: Deadline, _place: str) -> None:
+    """Say nothing: who begins with a ClientHello is answered over TLS."""
+
+
+def _galera_clear(sock: socket.socket, deadline: Deadline, place: str, _login: Login) -> str:
+    """Listen: a member that speaks in the clear begins to (gcomm's handshake), a dynamic one after 0.75 s.
+
+    One that speaks TLS alone says nothing, and does not close either, whatever it is told in the clear.
+    """
+    deadline.arm(sock, most=_GALERA_SECONDS)
+    try:
+        said = sock.recv(64)
+    except socket.timeout:
+        raise _plaintext_refused(place, "it stays silent, where a member that speaks in the clear begins") from None
+    except OSError:
+        said = b""
+    if not said:
+        raise LookFailed("closed", "closed_at_once", "%s closes the connection at once" % place)
+    return "begins to speak in the clear"
+
+
 NEGOTIATIONS: t.Final[t.Mapping[str, Negotiation]] = {
+    "galera": Negotiation(_galera_ask, _galera_clear),
     "ldap": Negotiation(_ldap_ask, _ldap_clear),
     "mysql": Negotiation(_mysql_ask, _mysql_clear),
     "postgresql": Negotiation(_postgresql_ask, _postgresql_clear, _postgresql_refusal),

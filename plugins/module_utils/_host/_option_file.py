@@ -10,7 +10,7 @@ import typing as t
 
 from .._core._change import Change
 from .._core._errors import TlsError
-from .._core._masked import MASK, is_secret
+from .._core._masked import masked_value
 from .._core._option_formats import read
 from .._core._options import Setting, edit
 from ._files import make_directory, write_durable
@@ -88,8 +88,7 @@ def _plan(path: str, text: str, form: str, wanted: Setting) -> t.Iterator[Change
     found = read(text, form, wanted.section, wanted.key)
     if found == wanted.value:
         return
-    hide = is_secret(wanted.key)
-    before, after = (MASK if hide and value is not None else value for value in (found, wanted.value))
+    before, after = (None if value is None else masked_value(wanted.key, value) for value in (found, wanted.value))
     target = " ".join([path, *(["[%s]" % wanted.section] if wanted.section else []), wanted.key])
     yield Change(target, before, after, "is %s, planned %s" % (_said(before), _said(after)))
 

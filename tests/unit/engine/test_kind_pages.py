@@ -106,11 +106,13 @@ def test_the_backend_that_the_page_of_haproxy_shows_is_moved() -> None:
 #: What components of a kind may do, with nothing but its defaults.
 OURS = {
     "apache": Roles(True, True),
+    "galera": Roles(True, True, True),
     "haproxy": Roles(True, True, True),
     "mariadb": Roles(True),
     "nginx": Roles(True, True, True),
     "postgresql": Roles(True, dials=True),
     "rabbitmq": Roles(True, True),
+    "rabbitmq_cluster": Roles(True, True, True),
     "redis": Roles(True, True, True),
 }
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._back import make_rollback
 from ansible_collections.connsec.tls.plugins.module_utils._core._before import Before, may_start
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
-from ansible_collections.connsec.tls.plugins.module_utils._core._observed import SeenWatch
+from ansible_collections.connsec.tls.plugins.module_utils._core._observed import Peer, SeenWatch
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
 from ansible_collections.connsec.tls.plugins.module_utils._core._scene import option_id
 from ansible_collections.connsec.tls.plugins.module_utils._core._window import Window, allowed_until, shown
@@ -194,6 +194,22 @@ def test_a_cluster_that_can_only_flip_moves_in_one_round_and_needs_the_operators
     assert hold.evidence.seen == seen
     said = ask_for(scene, window=at("2026-11-25 13:00"))
     assert may_start(Before(scene, said, flip, watched=quiet, now=at(NOON)), step) is None
+
+
+def test_a_tool_on_a_members_own_host_moves_with_it_in_a_flip_and_one_elsewhere_does_not():
+    scene = at_stage(scene_of(CLUSTER, FLIP), "presented")
+    (flip,) = [this for this in rounds(scene) if this.phase == "flip"]
+    step = next(step for step in flip.steps if step.target == "step enforce-sql store@cfg1")
+    ask = ask_for(scene, window=at("2026-11-25 13:00"))
+
+    def seen(*addresses):
+        peers = tuple(Peer(address, 40000 + number, new=True) for number, address in enumerate(addresses))
+        watched = {"store.sql@cfg1": SeenWatch(peers=peers)}
+        return may_start(Before(scene, ask, flip, watched=watched, now=at(NOON)), step)
+
+    own = min(scene.addresses_of("cfg1"))
+    assert seen(own, "127.0.0.1") is None
+    assert seen(own, "10.9.9.9").evidence.fault == "stranger"
 
 
 def test_a_moment_is_shown_with_its_day():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.connsec.tls.plugins.module_utils._core._masked import is_secret, masked
+from ansible_collections.connsec.tls.plugins.module_utils._core._masked import MASK, is_secret, masked, masked_value
 from ansible_collections.connsec.tls.plugins.module_utils._core._merge import Conflict, undo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -147,3 +147,17 @@ NAMES = [
 @pytest.mark.parametrize(("name", "secret"), NAMES)
 def test_a_secret_is_told_by_its_name_and_the_name_of_a_file_is_none(name, secret) -> None:
     assert is_secret(name) is secret
+
+
+VALUES = [
+    ("password", "geheim", MASK),
+    ("olcSyncrepl", "rid=1 provider=ldap://ds credentials=geheim", "rid=1 provider=ldap://ds credentials=" + MASK),
+    ("primary_conninfo", "'user=copier password=geheim host=db1'", "'user=copier password=" + MASK),
+    ("primary_conninfo", "'user=copier passfile=/var/lib/pass'", "'user=copier passfile=/var/lib/pass'"),
+    ("port", "389", "389"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "shown"), VALUES)
+def test_secrets_that_a_value_names_itself_are_not_shown(name, value, shown):
+    assert masked_value(name, value) == shown

@@ -138,3 +138,31 @@ LOGINS = [
 def test_mysql_that_refuses_a_login_may_refuse_plaintext(serve, answer, outcome, kind) -> None:
     seen = probe(serve(mysql(answer)), tls=False, protocol="mysql")
     assert (seen["outcome"], seen["class"]) == (outcome, kind), seen
+
+
+def begins_after(seconds: float, words: bytes) -> Handler:
+    """Begin to speak after some seconds, as a member of a Galera cluster does in the clear, or stay silent."""
+
+    def handle(connection: socket.socket) -> None:
+        connection.settimeout(seconds)
+        try:
+            connection.recv(64)
+        except socket.timeout:
+            connection.sendall(words)
+            connection.settimeout(10)
+            connection.recv(64)
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words", "outcome", "kind"),
+    [
+        (0.75, b"$\0\0\x02", "clear", ""),
+        (10.0, b"", "refused", "plaintext_refused"),
+    ],
+    ids=["dynamic", "TLS alone"],
+)
+def test_a_member_of_galera_begins_to_speak_unless_it_speaks_tls_alone(serve, seconds, words, outcome, kind) -> None:
+    seen = probe(serve(begins_after(seconds, words)), protocol="galera", tls=False)
+    assert (seen["outcome"], seen.get("class") or "") == (outcome, kind)

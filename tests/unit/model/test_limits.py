@@ -106,13 +106,15 @@ def test_a_stack_that_knows_only_cbc_agrees_with_a_weak_profile_alone(profile, c
         agree(ends, profile=profile)
 
 
-def test_openssl_and_java_are_told_in_their_own_words():
+def test_openssl_java_and_erlang_are_told_in_their_own_words():
     words = PROFILES["fips"].words()
     assert words["protocols"] == "TLSv1.2 TLSv1.3"
     assert words["java_protocols"] == "TLSv1.2,TLSv1.3"
     assert words["ciphersuites"] == "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"
     assert words["ciphers"].startswith("ECDHE-ECDSA-AES128-GCM-SHA256:")
     assert words["java_suites"].startswith("TLS_AES_128_GCM_SHA256,")
+    assert words["erlang_versions"] == "'tlsv1.2','tlsv1.3'"
+    assert words["erlang_suites"].startswith('"TLS_AES_128_GCM_SHA256","TLS_AES_256_GCM_SHA384","ECDHE-')
     assert (words["minimum_protocol"], words["groups"]) == ("TLSv1.2", "X25519MLKEM768:prime256v1:secp384r1")
 
 
