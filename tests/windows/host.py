@@ -65,7 +65,7 @@ def read_log(folder: Path) -> list[Trip]:
 
 
 class Host:
-    """The host behind a connection. ``check_run`` says whether ansible-playbook runs with --check."""
+    """The host behind a connection. ``check_run`` says whether the run, or the task alone, is one in check mode."""
 
     def __init__(self, folder: Path, *, check_run: bool) -> None:
         self._folder = folder

@@ -95,7 +95,7 @@ def _word(text: str) -> str:
 def _manifest(data: bytes) -> Sent:
     wrapper, parted, manifest = data.decode("utf-8").partition(_PART)
     if not parted or json.loads(wrapper).get("name") != "exec_wrapper":
-        raise Refused("the twin reads the exec wrapper's manifest of ansible-core 2.19; this input is none")
+        raise Refused("the twin runs PowerShell modules as ansible-core 2.19 wraps them; it was sent something else")
     content = json.loads(manifest.partition(_PART)[0])
     *wrapping, wanted = content["actions"]
     become = _become(wrapping)

@@ -59,25 +59,25 @@ def settings() -> dict[str, str]:
 
 def play(twins: t.Sequence[WindowsTwin], tasks: t.Sequence[Task], *arguments: str, facts: bool = False) -> Run:
     """Run tasks on twins."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "hosts.json").write_text(json.dumps(inventory(twins)), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "play.yml")
         plays = [{"name": "Twins", "hosts": "windows", "gather_facts": facts, "tasks": list(tasks)}]
-        (folder / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
-        rows = folder / "rows.jsonl"
+        path.write_text(json.dumps(plays), encoding="utf-8")
+        return playbook(twins, str(path), *arguments)
+
+
+def playbook(twins: t.Sequence[WindowsTwin], name: str, *arguments: str) -> Run:
+    """Run a playbook, by its path or the name that a collection gives it, on the group `windows` of these twins."""
+    with tempfile.TemporaryDirectory() as folder:
+        hosts, rows = Path(folder, "hosts.json"), Path(folder, "rows.jsonl")
+        hosts.write_text(json.dumps(inventory(twins)), encoding="utf-8")
         callbacks = {
             "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "rows",
             "CONNSEC_ROWS": str(rows),
         }
-        command = [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            "-i",
-            str(folder / "hosts.json"),
-            *arguments,
-        ]
         done = subprocess.run(
-            [*command, str(folder / "play.yml")],
+            [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(hosts), *arguments, name],
             cwd=ROOT,
             env={**settings(), **callbacks},
             capture_output=True,

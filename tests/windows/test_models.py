@@ -183,7 +183,11 @@ def test_bad_input_gets_one_sentence(twin: WindowsTwin, module: str, arguments: 
     ("command", "data", "words"),
     [
         ("cmd /c dir", None, "it was sent a command that begins with cmd"),
-        ("bootstrap", b"{}", "this input is none"),
+        (
+            "bootstrap",
+            b"{}",
+            "the twin runs PowerShell modules as ansible-core 2.19 wraps them; it was sent something else",
+        ),
         ("Get-Process", None, "the twin has no PowerShell; it was sent a script that begins with Get-Process"),
     ],
 )

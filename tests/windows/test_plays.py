@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import typing as t
 from pathlib import Path
@@ -17,7 +18,7 @@ from .accounts import Accounts
 from .certificates import thumbprint
 from .machine import Machine
 from .material import Pair, issued, pfx
-from .plays import Task, play
+from .plays import Task, play, playbook
 from .registry import MACHINE_ENVIRONMENT
 from .twin import SERVER_2016, WindowsTwin
 
@@ -298,6 +299,7 @@ def test_what_is_not_modelled_is_refused_in_one_sentence(twin: WindowsTwin) -> N
         {**module("win_ping"), "become": True, "become_method": "runas", "become_user": "Jane"},
         {**module("win_ping"), "async": 10, "poll": 1},
         {"ansible.builtin.raw": "dir"},
+        {"ansible.builtin.command": "whoami"},
     ]
     before = twin.snapshot()
     run = play([twin], [may_fail(task) for task in tasks])
@@ -315,7 +317,9 @@ def test_what_is_not_modelled_is_refused_in_one_sentence(twin: WindowsTwin) -> N
     ]
     for result, word in zip(results, words, strict=False):
         assert result["msg"].startswith(word), result
-    assert len(twin.refusals) == len(tasks) - 1
+    assert results[-2]["stderr"].startswith("windows_twin: the twin runs what Ansible's PowerShell shell sends")
+    assert results[-1]["msg"].startswith("windows_twin: the twin runs PowerShell modules")
+    assert not [trip for trip in twin.log if trip.outcome in ("ok", "changed") or trip.lasting]
     changed = {name: value for name, value in twin.snapshot().items() if value != before[name]}
     assert changed == {}, changed
 
@@ -384,6 +388,31 @@ def test_a_check_run_reports_the_task_that_changes_all_the_same(twin: WindowsTwi
     assert not twin.machine().disk.exists(FOLDER)
 
 
+CARELESS: t.Final = """
+from ansible.plugins.action import ActionBase
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        self._connection.put_file(__file__, "C:\\\\ProgramData\\\\careless.txt")
+        return {"changed": True}
+"""
+
+
+def test_an_action_plugin_that_sends_a_file_in_check_mode_is_reported(twin: WindowsTwin, tmp_path: Path) -> None:
+    (tmp_path / "action_plugins").mkdir()
+    (tmp_path / "action_plugins/careless.py").write_text(CARELESS, encoding="utf-8")
+    tasks = [{"careless": {}, "check_mode": True}]
+    path = tmp_path / "play.yml"
+    path.write_text(json.dumps([{"hosts": "windows", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    run = playbook([twin], str(path))
+    assert run.code == 0, run.text
+    assert twin.violations == [
+        "caller of put_file did not tell of check mode, and it made file C:\\ProgramData\\careless.txt"
+    ]
+
+
 def test_no_secret_is_left_in_the_log_nor_printed(twin: WindowsTwin, leaf: Pair) -> None:
     secret = "canary-of-a-service-77aa"
     content = pfx(leaf, PASSWORD)
@@ -396,14 +425,16 @@ def test_no_secret_is_left_in_the_log_nor_printed(twin: WindowsTwin, leaf: Pair)
         module("win_service", name="Svc", **account),
         module("win_file", path="C:\\ProgramData\\leaf.pfx", state="absent"),
     ]
+    twin.write("C:\\ProgramData\\left.txt", PASSWORD.encode())
+    assert twin.files_with(PASSWORD.encode()) == ["drives/C/ProgramData/left.txt"]
+    tasks.append(module("win_file", path="C:\\ProgramData\\left.txt", state="absent"))
     run = play([twin], [{**task, "no_log": True} for task in tasks], "-vvvvv")
     assert run.code == 0, run.text
-    shown = run.text + (twin.folder / "log.jsonl").read_text(encoding="utf-8")
-    state = (twin.folder / "machine.json").read_text(encoding="utf-8")
-    encoded = base64.b64encode(content).decode()[:64]
-    for canary in (PASSWORD, secret, encoded, "PRIVATE KEY"):
-        assert canary not in shown, canary
-        assert canary not in state, canary
+    encoded = base64.b64encode(content)[:64]
+    key = leaf.key.private_numbers().d.to_bytes(256, "big")[16:48]
+    for canary in (PASSWORD.encode(), secret.encode(), encoded, key, b"PRIVATE KEY"):
+        assert canary not in run.text.encode(), canary
+        assert twin.files_with(canary) == [], canary
     loud = play([twin], [module("win_service", name="Svc", **account)])
     assert loud.results()[0]["invocation"]["module_args"]["password"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     assert set(twin.certificates("My")) == {leaf.thumbprint}

@@ -182,6 +182,13 @@ class WindowsTwin:
         }
         return {"state": self.machine().state, "files": files}
 
+    def files_with(self, secret: bytes) -> list[str]:
+        """Return the files in which a secret stays behind: those of the host, its state, and the twin's own log."""
+        files = [*(self.folder / "drives").rglob("*"), *self.folder.glob("*.json*")]
+        return sorted(
+            str(path.relative_to(self.folder)) for path in files if path.is_file() and secret in path.read_bytes()
+        )
+
     # ------------------------------------------------ what is there now
 
     def read(self, path: str) -> bytes | None:

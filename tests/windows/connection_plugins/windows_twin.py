@@ -56,7 +56,8 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible has no types
         return self
 
     def _host(self) -> Host:
-        return Host(Path(self.get_option("folder")), check_run=bool(context.CLIARGS.get("check")))
+        check = bool(context.CLIARGS.get("check") or self._play_context.check_mode)
+        return Host(Path(self.get_option("folder")), check_run=check)
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
