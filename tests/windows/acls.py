@@ -136,7 +136,8 @@ def _both(sid: str, rights: str) -> Rule:
     return file_rule(Rule(sid, "allow", FILE_RIGHTS[rights], containers=True, objects=True))
 
 
-#: What a drive has, and what folders of Windows have that cut their inheritance (icacls on Server 2019).
+#: What a drive has, and what folders of Windows have that cut their inheritance: the defaults of Server 2019, as known
+#: and read on no host.
 DRIVE: t.Final = (_both(SYSTEM, "fullcontrol"), _both(ADMINISTRATORS, "fullcontrol"), _both(USERS, "readandexecute"))
 PROGRAM_DATA: t.Final = (*DRIVE, file_rule(Rule(USERS, "allow", FILE_RIGHTS["write"], containers=True)))
 PROFILE: t.Final = (_both(SYSTEM, "fullcontrol"), _both(ADMINISTRATORS, "fullcontrol"))

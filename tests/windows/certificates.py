@@ -32,7 +32,7 @@ _READS_AES: t.Final = 16299
 _NEWER: t.Final = (bytes.fromhex("06092a864886f70d01050d"), bytes.fromhex("0609608648016503040201"))
 #: The beginning of a PFX (RFC 7292): a sequence with version 3.
 _PFX: t.Final = re.compile(rb"\x30(?:[\x00-\x7f]|[\x81-\x84].{1,4})\x02\x01\x03", re.DOTALL)
-_PEM: t.Final = re.compile(rb"-----BEGIN (CERTIFICATE|PKCS7)-----.*?-----END \1-----", re.DOTALL)
+_PEM: t.Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 #: What Windows has in each location without anybody's doing (.NET: StoreName).
 STORES: t.Final = (
@@ -71,7 +71,8 @@ def thumbprint(certificate: x509.Certificate) -> str:
 def opened(content: bytes, password: str | None, *, build: int) -> list[Opened]:
     """Return what .NET Framework's X509Certificate2Collection.Import finds in a file.
 
-    Of a PEM file it takes the first certificate alone, of PKCS#7 and PFX files all.
+    Of a PEM file it takes the first block alone, and that has to be a certificate, not its key (dotnet/runtime issue
+    112258, which says so of .NET Framework too). Of PKCS#7 and PFX files it takes all.
 
     Raises:
         Failed: it finds none, in the words of Windows.
@@ -82,6 +83,8 @@ def opened(content: bytes, password: str | None, *, build: int) -> list[Opened]:
     try:
         if block is not None and block[1] == b"PKCS7":
             return [Opened(each) for each in pkcs7.load_pem_pkcs7_certificates(block[0])]
+        if block is not None and block[1] != b"CERTIFICATE":
+            raise Failed(NO_CERTIFICATE)
         if block is not None:
             return [Opened(x509.load_pem_x509_certificate(block[0]))]
         if b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02" in content[:24]:

@@ -15,15 +15,18 @@ from pathlib import Path
 import pytest
 from ansible.executor.powershell.module_manifest import _create_powershell_wrapper, _get_powershell_script
 from ansible.plugins.loader import shell_loader
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7
 
 from . import Failed, Refused, acls, documentation, payload
 from .accounts import service_sid
+from .certificates import opened
 from .conftest import COLLECTION
 from .disk import normal
 from .host import Host
 from .machine import Machine
+from .material import issued, pfx
 from .modules import MODELS
-from .twin import WindowsTwin
+from .twin import SERVER_2019, WindowsTwin
 
 MODULES: t.Final = COLLECTION / "plugins/modules"
 NAMES: t.Final = sorted(name.rpartition(".")[2] for name in MODELS)
@@ -225,6 +228,26 @@ def test_names_are_found_without_regard_to_case_and_keep_their_spelling(twin: Wi
     twin.write("C:\\ProgramData\\Vendor\\App.ini", b"1")
     stat = answered(twin, "win_stat", {"path": "c:/programdata/VENDOR/app.INI"})["stat"]
     assert (stat["exists"], stat["path"]) == (True, "C:\\ProgramData\\Vendor\\App.ini")
+
+
+def test_files_are_read_as_windows_reads_them() -> None:
+    root, leaf = issued("root", authority=True), issued("leaf")
+    key = leaf.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    bundle = pkcs7.serialize_certificates([leaf.certificate, root.certificate], Encoding.DER)
+    text = pkcs7.serialize_certificates([leaf.certificate], Encoding.PEM)
+    for content, thumbprints in (
+        (leaf.certificate.public_bytes(Encoding.DER), [leaf.thumbprint]),
+        (leaf.pem + root.pem, [leaf.thumbprint]),
+        (b"a note\n" + leaf.pem + key, [leaf.thumbprint]),
+        (bundle, [leaf.thumbprint, root.thumbprint]),
+        (text, [leaf.thumbprint]),
+        (pfx(leaf, "x", chain=[root]), [leaf.thumbprint, root.thumbprint]),
+    ):
+        found = opened(content, "x", build=SERVER_2019)
+        assert sorted(each.thumbprint for each in found) == sorted(thumbprints)
+    for content in (key + leaf.pem, b"junk", b""):
+        with pytest.raises(Failed, match="Cannot find the requested object"):
+            opened(content, None, build=SERVER_2019)
 
 
 def test_sids_of_services_are_those_of_windows() -> None:

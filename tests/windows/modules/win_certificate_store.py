@@ -7,8 +7,9 @@ Faults of the real module that are acted out, because callers have to live with 
 
 - `exported` removes the file at `path` before it asks for check mode (function New-CertFile, `Remove-Item
   -LiteralPath $path`), and before it knows whether the export succeeds.
-- Every read of a PFX keeps its private key in a new container (function Get-CertFile, flag PersistKeySet), also in
-  check mode, also where the certificate is in the store already, and also for `absent`.
+- Every read of a PFX keeps its private key in a new container (function Get-CertFile, flag PersistKeySet; Microsoft:
+  Private key lifetime on Windows), also in check mode, also where the certificate is in the store already, and also
+  for `absent`.
 - All certificates of a file go into the one store that is named, a PFX's chain with its leaf.
 - A certificate that is there with its key is never imported again: key_exportable and key_storage of the first time
   stay."""
