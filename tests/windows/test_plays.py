@@ -56,6 +56,7 @@ def test_files_are_made_sent_looked_at_and_removed(twin: WindowsTwin, tmp_path: 
     (tree / "inner").mkdir(parents=True)
     (tree / "a.txt").write_text("a")
     (tree / "inner" / "b.txt").write_text("b")
+    (tmp_path / "t.j2").write_text("a={{ 6 * 7 }}\nb\n")
     tasks = [
         *beats(module("win_file", path=FOLDER, state="directory")),
         *beats(module("win_copy", content="hello", dest=FOLDER + "\\hello.txt")),
@@ -65,6 +66,8 @@ def test_files_are_made_sent_looked_at_and_removed(twin: WindowsTwin, tmp_path: 
         module("win_file", path=FOLDER + "\\hello.txt", state="touch"),
         {"ansible.builtin.slurp": {"src": FOLDER + "\\tree\\inner\\b.txt"}},
         {"ansible.builtin.fetch": {"src": FOLDER + "\\hello.txt", "dest": str(tmp_path / "got.txt"), "flat": True}},
+        *beats(module("win_template", src=str(tmp_path / "t.j2"), dest=FOLDER + "\\t.txt")),
+        {"ansible.builtin.slurp": {"src": FOLDER + "\\t.txt"}},
         *beats(module("win_file", path=FOLDER, state="absent")),
     ]
     run = play([twin], tasks)
@@ -75,12 +78,13 @@ def test_files_are_made_sent_looked_at_and_removed(twin: WindowsTwin, tmp_path: 
     assert (stat["size"], stat["isreg"], stat["owner"]) == (5, True, "BUILTIN\\Administrators")
     assert base64.b64decode(results[18]["content"]) == b"b"
     assert (tmp_path / "got.txt").read_text() == "hello"
-    assert run.changed[20:] == BEATS
+    assert run.changed[20:24] == run.changed[25:] == BEATS
+    assert base64.b64decode(results[24]["content"]) == b"a=42\r\nb\r\n", "win_template ends lines as Windows does"
     assert twin.violations == [] and twin.refusals == []
     assert not twin.machine().disk.exists(FOLDER)
-    assert [trip.what for trip in twin.log if trip.kind == "put"] == ["put_file"] * 2
-    scratch = [path for path in twin.snapshot()["files"] if "ansible-tmp" in path]
-    assert scratch == []
+    assert [trip.what for trip in twin.log if trip.kind == "put"] == ["put_file"] * 3
+    scratch = {path: digest for path, digest in twin.snapshot()["files"].items() if "ansible-tmp" in path}
+    assert list(scratch.values()) == [None, None], "win_template leaves an empty folder where it changes something"
 
 
 def test_round_trips_are_counted_each_by_what_it_was(twin: WindowsTwin) -> None:
