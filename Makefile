@@ -89,6 +89,7 @@ test-venv: link
 .PHONY: tools
 tools: test-venv
 	@scripts/programs
+	@scripts/collections ansible.windows
 	@scripts/venv .venv-pkilint controller pkilint
 	@scripts/venv .venv-sslyze controller sslyze
 
@@ -140,8 +141,9 @@ demos: tools ## Both demos, from their first line to their last, held to what th
 	@$(pytest) $(programs)
 
 .PHONY: integration
-integration: tools ## The real thing: fleets on loopback, failures, independent judges
-	@$(pytest) --numprocesses 2 --dist worksteal --durations=25 -m "not soak" $(programs:%=--ignore %) tests/integration
+integration: tools ## The real thing: fleets on loopback, failures, independent judges; and Windows on a twin
+	@$(pytest) --numprocesses 2 --dist worksteal --durations=25 -m "not soak" $(programs:%=--ignore %) \
+		tests/integration tests/windows
 	@echo "LEFT OUT for their time: what runs on hosts of the lab (make lab-test), and by make soak most SIGKILL points, each"
 	@echo "kind and role by itself on such hosts, and the scenarios of molecule"
 
