@@ -166,7 +166,8 @@ molecule-all: ## All scenarios, and what docs/task_molecule.md has its reader do
 
 .PHONY: soak
 soak: tools ## The long ones: SIGKILL at every point, each kind by itself on hosts of the lab
-	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration
+	@scripts/programs soak
+	@$(pytest) --numprocesses 2 --dist worksteal -m soak tests/integration tests/windows
 	@$(MAKE) lab-test
 	@$(pytest) -m soak tests/lab
 	@$(MAKE) molecule-all

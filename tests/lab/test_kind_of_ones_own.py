@@ -182,11 +182,11 @@ def test_a_kind_of_ones_own_goes_plain_enforced_and_back_under_load(
     assert {host: fleet.held_in(host) for host in FILES} == before
     after = fleet.must_have_it_all()
     again = len(fleet.arrived("app1", "board")) - len(set(fleet.arrived("app1", "board")))
+    figures = (mode, seconds, after["published"], after["sessions"], again, moved["failed"], after["failed"])
     print(
         "\nmosquitto %s: enforced in %.1f s; published %d in %d sessions, all arrived, %d twice; sessions that failed:"
-        " %d until enforced, %d in all" % (mode, seconds, after["published"], after["sessions"], again,
-        moved["failed"], after["failed"])
-    )  # fmt: skip
+        " %d until enforced, %d in all" % figures
+    )
 
 
 def must_be_refused(fleet: OnesOwn, tmp_path: Path, *, mode: str) -> None:

@@ -28,7 +28,7 @@ COMPILER: t.Final = "x86_64-w64-mingw32-gcc"
 SOURCE: t.Final = Path(__file__).resolve().parent / "wine/crypt32.c"
 
 pytestmark = [
-    pytest.mark.judges,
+    pytest.mark.soak,
     pytest.mark.skipif(
         shutil.which("wine") is None or shutil.which(COMPILER) is None,
         reason="wine or %s is missing: no crypt32 judges PFX files" % COMPILER,
