@@ -14,6 +14,7 @@ import stat
 import typing as t
 from pathlib import Path
 
+import pytest
 from pki_team import Team, openssl
 
 from .harness import ENFORCE, HOLDS_A_SESSION, SERVERS, Fleet
@@ -129,6 +130,7 @@ def answer(fleet: Fleet, team: Team, instance: str) -> str:
     return openssl("req", "-in", folder / "request.pem", "-noout", "-pubkey")
 
 
+@pytest.mark.soak
 def test_a_key_that_never_leaves_its_host_is_signed_by_others(clear: Fleet):
     team = Team(clear.root / "corporate")
     clear.make_mutual(presenting=("router", "desk"))

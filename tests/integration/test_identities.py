@@ -131,6 +131,7 @@ def test_each_listener_and_each_role_presents_a_certificate_of_its_own(several: 
     assert again.changed == 0, again.text[-3000:]
 
 
+@pytest.mark.soak
 def test_drift_renewal_and_exchange_of_one_certificate_leave_the_others_as_they_are(several: Fleet):
     several.playbook("rollout", *ENFORCE).must_end(0)
     server = SERVERS[0]

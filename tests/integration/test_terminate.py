@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from .harness import ENFORCE, HOLDS_A_SESSION, SERVERS, Fleet
-from .test_ends import CLEAR_PORT, SECURE_PORT, self_signed
+from .test_ends import CLEAR_PORT, SECURE_PORT, must_come, self_signed
 
 FRONT: t.Final = "router@app1->accelerator.confserv.default@accelerator"
 ONWARD: t.Final = tuple("accelerator@accelerator->confserv.default@" + each.partition("@")[2] for each in SERVERS)
@@ -28,7 +28,7 @@ class Accelerator:
         self.address = address
         self.certificate, self._key = self_signed(folder, "accelerator", address)
         self._members = [fleet.address(name) for name in SERVERS]
-        self._turn = 0
+        self.turn = 0
         self._onward: ssl.SSLContext | None = None
         self._open: dict[int, asyncio.Server] = {}
         self._writers: set[asyncio.StreamWriter] = set()
@@ -94,9 +94,9 @@ class Accelerator:
         return await asyncio.open_connection(member, port, ssl=self._onward, local_addr=(self.address, 0))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._turn += 1
+        self.turn += 1
         with contextlib.suppress(OSError):
-            server = await self._dial(self._members[self._turn % len(self._members)])
+            server = await self._dial(self._members[self.turn % len(self._members)])
             self._writers |= {writer, server[1]}
             await asyncio.gather(_pump(reader, server[1]), _pump(server[0], writer))
         writer.close()
@@ -153,9 +153,14 @@ def test_what_ends_tls_is_verified_by_its_clients_and_moves_to_tls_itself(clear:
         assert stages[FRONT] == ("switched", "waiting"), stages
         assert {stages[name] for name in ONWARD} == {("permissive", "waiting")}, stages
 
+        # its client comes back twice, and is passed on to one member and to the other
+        turn = accelerator.turn
         accelerator.goes_on_over_tls()
+        must_come(lambda: accelerator.turn > turn, "the client comes back")
+        turn = accelerator.turn
         accelerator.closes(CLEAR_PORT)
-        clear.playbook("rollout", *ENFORCE).must_end(0)
-        assert set(clear.stages().values()) == {("enforced", "done")}, clear.stages()
+        must_come(lambda: accelerator.turn > turn, "the client comes back again")
+        run = clear.playbook("rollout", *ENFORCE).must_end(0)
+        assert set(clear.stages().values()) == {("enforced", "done")}, run.last_lines
         again = clear.playbook("rollout", *ENFORCE).must_end(0)
         assert again.changed == 0, again.text[-3000:]
