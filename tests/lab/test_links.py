@@ -196,7 +196,7 @@ def test_a_standby_of_postgresql_follows_through_every_stage_and_misses_nothing(
     lab.ssh("n1", "systemd-run -q --unit=writer --uid=postgres --working-directory=/ sh -c %r" % WRITER)
 
     def goes_on() -> float:
-        written = psql(lab, "n1", "select max(x) from said")
+        written = psql(lab, "n1", "select coalesce(max(x), 0) from said")
         late = "select coalesce(max(x), 0) >= %s from said" % written
         return until(lambda: psql(lab, "n2", late) == "t", 20, lambda: psql(lab, "n1", "table pg_stat_replication"))
 
@@ -245,16 +245,16 @@ def test_a_replica_of_redis_is_up_after_every_stage_and_misses_nothing(lab: Lab,
         model={
             "components": {
                 "cache": {"kind": "redis", "hosts": ["n1"], "listeners": {"keys": keys}},
-                "copy": {"kind": "redis", "hosts": ["n2"]},
+                "mirror": {"kind": "redis", "hosts": ["n2"]},
             },
-            "connections": [{"client": "copy", "server": "cache.keys"}],
+            "connections": [{"client": "mirror", "server": "cache.keys"}],
         },
-        settings={"cache": {}, "copy": {}},
+        settings={"cache": {}, "mirror": {}},
     )
     before = [fleet.held(host, "/etc/redis/redis.conf") for host in ("n1", "n2")]
     since = [fleet.started(host, "redis-server") for host in ("n1", "n2")]
     writer = "redis-cli -s /run/redis/redis-server.sock -r -1 -i 0.05 INCR said"
-    lab.ssh("n1", "systemd-run -q --unit=writer sh -c '%s > /dev/null'" % writer)
+    lab.ssh("n1", "systemd-run -q --unit=increments sh -c '%s > /dev/null'" % writer)
 
     def follows(port: int) -> None:
         up = ("master_link_status:up", "master_port:%d" % port)
@@ -273,7 +273,7 @@ def test_a_replica_of_redis_is_up_after_every_stage_and_misses_nothing(lab: Lab,
     assert "refused" in fleet.refuses("n2", "redis-cli -e -h %s -p 6379 PING" % primary)
     must_be_back(fleet)
     follows(6379)
-    lab.ssh("n1", "systemctl stop writer")
+    lab.ssh("n1", "systemctl stop increments")
     follows(6379)
     assert redis(lab, "n2", "GET said") == redis(lab, "n1", "GET said")
     assert redis(lab, "n1", "INFO stats | grep ^sync_full") == whole, "it went on where it was"
@@ -510,7 +510,7 @@ def as_one_database(lab: Lab) -> None:
     sql(lab, "n1", "create table lab.said (x int auto_increment primary key, at double)")
     sql(lab, "n1", "create user writer@localhost; grant all on lab.* to writer@localhost")
     writes = "while true; do mariadb lab -e 'insert into said (at) values (unix_timestamp(now(6)))'; sleep 0.1; done"
-    lab.ssh("n1", "systemd-run -q --unit=writer sh -c %s" % shlex.quote(writes))
+    lab.ssh("n1", "systemd-run -q --unit=inserts sh -c %s" % shlex.quote(writes))
 
 
 def everywhere(lab: Lab) -> list[str]:
@@ -566,7 +566,7 @@ def test_a_cluster_of_galera_moves_member_by_member_and_stays_one(lab: Lab, tmp_
     assert [sql(lab, host, SIZE) for host in HOSTS] == ["3"] * 3
     for host in HOSTS:
         assert "No such file" in fleet.refuses(host, "cat", OURS)
-    lab.ssh("n1", "systemctl stop writer")
+    lab.ssh("n1", "systemctl stop inserts")
     steps = "select at - lag(at) over (order by x) as step from lab.said"
     gap = sql(lab, "n1", "select round(max(step), 1) from (%s) as steps" % steps)
     tell("galera", rows=everywhere(lab), forth="all %s s, one %s s" % forth, back="all %s s, one %s s" % back, gap=gap)
