@@ -185,7 +185,7 @@ class Judge:
         }[as_]
         argv = ["timeout", "1", "openssl", "s_client", "-connect", "%s:%d" % (address, port), "-ign_eof", "-brief"]
         argv += ["-CAfile", str(self._folder / "trust"), "-verify_return_error", *identity, *more]
-        done = subprocess.run(argv, input="", capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, input="", capture_output=True, text=True, errors="replace", timeout=30, check=False)
         said = done.stdout + done.stderr
         lasted = done.returncode == 124
         return "" if lasted and "Verification: OK" in said else "ended with %d: %s" % (done.returncode, said)
