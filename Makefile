@@ -134,18 +134,18 @@ lint: test-venv ## ansible-lint, profile production
 sanity: test-venv ## ansible-test sanity, on a copy under build/
 	@nice -n 19 tests/sanity/run
 
-programs := tests/integration/test_demo.py tests/integration/test_demo_hard.py
+demo_tests := tests/integration/test_demo.py tests/integration/test_demo_hard.py
 
 .PHONY: demos
 demos: tools ## Both demos, from their first line to their last, held to what they promise
-	@$(pytest) $(programs)
+	@$(pytest) $(demo_tests)
 
 .PHONY: integration
 integration: tools ## The real thing: fleets on loopback, failures, independent judges; and Windows on a twin
-	@$(pytest) --numprocesses 2 --dist worksteal --durations=25 -m "not soak" $(programs:%=--ignore %) \
+	@$(pytest) --numprocesses 2 --dist worksteal --durations=25 -m "not soak" $(demo_tests:%=--ignore %) \
 		tests/integration tests/windows
 	@echo "LEFT OUT for their time: what runs on hosts of the lab (make lab-test), and by make soak most SIGKILL points, each"
-	@echo "kind and role by itself on such hosts, and the scenarios of molecule"
+	@echo "kind and role by itself on such hosts, what Wine says of PFX files, and the scenarios of molecule"
 
 .PHONY: lab-test
 lab-test: tools ## Real hosts, and real servers on them under load; takes root, and elsewhere says what it leaves out

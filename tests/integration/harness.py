@@ -89,6 +89,9 @@ class Run:
 class Fleet:
     """A small fleet in a folder of its own: started, moved by playbooks, looked at, and stopped."""
 
+    #: Seconds that a playbook may take.
+    patience: t.ClassVar[float] = 240
+
     def __init__(self, root: Path, *, net: str) -> None:
         self.root = root
         self.net = net
@@ -226,10 +229,10 @@ class Fleet:
                 start_new_session=True,
             )
 
-    def finish(self, process: subprocess.Popen[str], *, timeout: float = 900) -> Run:
+    def finish(self, process: subprocess.Popen[str]) -> Run:
         """Wait for a playbook and return what it said."""
         try:
-            code = process.wait(timeout)
+            code = process.wait(self.patience)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise

@@ -36,6 +36,9 @@ class Load:
 class LabFleet(Fleet):
     """Components on hosts of a lab, in a folder of their own on the controller."""
 
+    #: Servers are restarted there, and whole clusters.
+    patience = 900
+
     def __init__(self, lab: Lab, root: Path, *, model: Json, settings: Json) -> None:
         """Write the inventory.
 

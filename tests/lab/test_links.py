@@ -8,14 +8,13 @@ from __future__ import annotations
 import datetime
 import shlex
 import socket
-import subprocess
 import threading
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from integration.harness import ENFORCE, SWITCH, Run
+from integration.harness import ENFORCE, SWITCH
 
 from . import driver
 from .conftest import NET
@@ -37,14 +36,6 @@ def lab() -> t.Iterator[Lab]:
         yield found
 
 
-class Links(LabFleet):
-    """A fleet whose servers restart each other's clusters, which takes its time on a busy machine."""
-
-    def finish(self, process: subprocess.Popen[str], *, timeout: float = 900) -> Run:
-        """Wait for a playbook to end."""
-        return super().finish(process, timeout=timeout)
-
-
 def by_name(lab: Lab) -> dict[str, t.Any]:
     """Return the hosts of a model, which know each other by name."""
     return {host: {"os": "linux", "addresses": [host, lab.host(host).address]} for host in HOSTS}
@@ -56,13 +47,13 @@ def within_an_hour() -> tuple[str, str]:
     return "-e", "tls_window=" + moment.strftime("%Y-%m-%dT%H:%MZ")
 
 
-def must_be_at(fleet: Links, stage: str, *options: str) -> None:
+def must_be_at(fleet: LabFleet, stage: str, *options: str) -> None:
     """Roll out to a stage, and fail unless every pair gets there."""
     run = fleet.playbook("rollout", *ENFORCE, "-e", "tls_until=%s" % stage, *options).must_end(0)
     assert set(fleet.stages().values()) == {(stage, "done")}, run.last_lines
 
 
-def must_be_back(fleet: Links, *options: str) -> None:
+def must_be_back(fleet: LabFleet, *options: str) -> None:
     """Take everything back, and fail unless every pair is where it was."""
     run = fleet.playbook("rollback", *ENFORCE, *options).must_end(0)
     assert {stage for stage, _status in fleet.stages().values()} <= {"plain", "trusted", "presented"}, run.last_lines
@@ -179,7 +170,7 @@ def test_a_standby_of_postgresql_follows_through_every_stage_and_misses_nothing(
     copier = {"user": "replicator", "replication": True}
     lets_in = {"key": "hostssl replication replicator samenet", "value": "scram-sha-256 clientcert=verify-ca"}
     sql = {"port": 5432, "protocol": "postgresql", "mode": "mutual"}
-    fleet = Links(
+    fleet = LabFleet(
         lab,
         tmp_path / "fleet",
         model={
@@ -239,7 +230,7 @@ def test_a_replica_of_redis_is_up_after_every_stage_and_misses_nothing(lab: Lab,
         lab.ssh(host, "sed -i 's/^protected-mode .*/protected-mode no/' /etc/redis/redis.conf")
         lab.ssh(host, "cat >> /etc/redis/redis.conf && systemctl start redis-server", given=more)
     keys = {"port": 6379, "secure_port": 6380, "protocol": "redis", "mode": "mutual"}
-    fleet = Links(
+    fleet = LabFleet(
         lab,
         tmp_path / "fleet",
         model={
@@ -350,7 +341,7 @@ def test_a_consumer_of_openldap_gets_every_change_in_every_stage(lab: Lab, tmp_p
     lab.ssh("n1", "bash", given=PROVIDER + ROOT)
     lab.ssh("n2", "bash", given=CONSUMER + ROOT)
     ldap = {"port": 389, "protocol": "ldap", "mode": "mutual"}
-    fleet = Links(
+    fleet = LabFleet(
         lab,
         tmp_path / "fleet",
         model={
@@ -428,7 +419,7 @@ def test_a_cluster_of_rabbitmq_flips_as_one_in_a_window_and_back(lab: Lab, tmp_p
     as_a_cluster(lab)
     ends = [(lab.host(host).address, 5672) for host in HOSTS]
     nodes = {"port": 25672, "protocol": "erlang", "mode": "mutual"}
-    fleet = Links(
+    fleet = LabFleet(
         lab,
         tmp_path / "fleet",
         model={
@@ -527,7 +518,7 @@ def test_a_cluster_of_galera_moves_member_by_member_and_stays_one(lab: Lab, tmp_
     as_one_database(lab)
     ends = [(lab.host(host).address, 3306) for host in HOSTS]
     group = {"port": 4567, "protocol": "galera", "mode": "mutual"}
-    fleet = Links(
+    fleet = LabFleet(
         lab,
         tmp_path / "fleet",
         model={
