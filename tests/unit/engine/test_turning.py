@@ -122,6 +122,32 @@ def test_a_clear_port_that_the_switch_was_to_close_is_no_reason_to_take_it_back(
     assert (verdict.reverse, verdict.notes, verdict.down) == ((), {}, frozenset())
 
 
+def presenting(scene: Scene, *loaded: str) -> Scene:
+    """Return the scene with new material installed everywhere, and these members having taken it up."""
+    for name in MEMBERS:
+        scene = showing(scene, name, generation="000002", loaded="000002" if name in loaded else "000001")
+    for pair in scene.model.pairs:
+        new = "sha-" + scene.model.identity_in(pair, pair.server)
+        sha256 = new if pair.server.name in loaded else "sha-of-before"
+        scene = with_probe(scene, pair, tls=dataclasses.replace(scene.tls(pair), sha256=sha256))
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("loaded", "faults"),
+    [(["store@cfg1"], set()), ([], {"stale"})],
+    ids=["and it has taken up its own", "and it has not taken up its own"],
+)
+def test_the_load_of_a_member_answers_for_what_it_presents_and_not_for_members_that_are_loaded_after_it(loaded, faults):
+    scene = with_sessions(turning(stage="enforced"), *turning().model.pairs)
+    before = presenting(scene)
+    rounds = [each for each in make_plan(before, ask_for(before)).rounds if each.phase == "load"]
+    assert [[step.instance.name for step in each.steps] for each in rounds] == [[name] for name in MEMBERS]
+    verdict = judge(presenting(scene, *loaded), before, rounds[0], started=rounds[0].steps, failures={})
+    assert {hold.evidence.fault for hold in verdict.notes.values()} == faults
+    assert verdict.down == ({"store@cfg1"} if faults else set())
+
+
 def test_a_member_goes_back_although_the_others_are_closed_still():
     scene = turning(stage="enforced")
     for name in MEMBERS:
