@@ -31,6 +31,20 @@ def others(fleet: Fleet, client: str) -> dict[str, tuple[str, str]]:
     return {name: row for name, row in fleet.stages().items() if not name.startswith(client + "->")}
 
 
+def must_stay_together(fleet: Fleet, client: str) -> None:
+    """Fail unless a client's pairs are where they were: at fault, or kept by the one that is and moves with them.
+
+    Whether a server that did not get a session was due one is seen of each by itself, and a busy machine's client may
+    just have lost the clear session that tells so.
+    """
+    rows = [row for row in fleet.report()["connections"] if row["client"] == client]
+    assert {row["stage"] for row in rows} == {"permissive"}, rows
+    kept = [row for row in rows if row["status"] == "waiting"]
+    assert len(kept) < len(rows) and {row["status"] for row in rows} <= {"failed", "waiting"}, rows
+    for row in kept:
+        assert "does not: no session comes up" in row["evidence"][-1]["seen"], row
+
+
 @pytest.mark.parametrize("client", [HOLDS_A_SESSION, CONNECTS_ANEW])
 def test_a_client_with_a_foreign_ca_list_stays_back_alone(clear: Fleet, client: str):
     """Its CA list is its own affair, no option of ours writes it, so only its sessions can tell."""
@@ -46,7 +60,7 @@ def test_a_client_with_a_foreign_ca_list_stays_back_alone(clear: Fleet, client: 
     clear.edit_yaml("group_vars/all.yml", keeps_its_ca_list)
     before = clear.edit(client, r"^(\[peer\..*\])$", r"\1\ntrust = %s" % foreign)
     run = clear.playbook("rollout", *ENFORCE).must_end(2)
-    assert set(pairs_of(clear, client).values()) == {("permissive", "failed")}
+    must_stay_together(clear, client)
     assert set(others(clear, client).values()) == {("switched", "waiting")}
     assert "no session comes up" in run.last_lines
     assert "tls = yes" not in clear.options(client).read_text()
