@@ -119,7 +119,7 @@ def material(
         paths: of the store.
         identities: their names, by the folders of a generation; none for an instance that only verifies.
         trust: the authorities whose certificates the instance accepts.
-        formats: ``pem``, ``combined`` (certificate, chain and key in one file), ``pkcs12`` (a keystore), ``java`` (a
+        formats: ``pem``, ``combined`` (certificate, key and chain in one file), ``pkcs12`` (a keystore), ``java`` (a
             truststore that Java reads), ``crl`` (revocation lists).
         passphrase: that of the identities; an instance that only verifies, or has a key of its own, needs none.
         instance: name of the instance, after which the password of its keystores is made; by default the identity's.
@@ -277,12 +277,14 @@ def _pem_files(holding: Holding) -> dict[str, bytes]:
 
 
 def _combined_files(holding: Holding) -> dict[str, bytes]:
-    """Return one file each of certificate, chain and key, for programs that read them from one."""
-    return {
-        file_in(folder, "combined.pem"): b"".join([*map(_pki.certificate_pem, it.chain), _pki.plain_pem(it.secret.key)])
-        for folder, it in holding.presented.items()
-        if it.secret is not None
-    }
+    """Return one file each of certificate, key and chain, for programs that read them from one."""
+    files = {}
+    for folder, it in holding.presented.items():
+        if it.secret is not None:
+            certificate, *chain = map(_pki.certificate_pem, it.chain)
+            # httpd takes a key for that of the certificate before it
+            files[file_in(folder, "combined.pem")] = b"".join([certificate, _pki.plain_pem(it.secret.key), *chain])
+    return files
 
 
 def _keystore_files(holding: Holding) -> dict[str, bytes]:

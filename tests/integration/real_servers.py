@@ -53,7 +53,8 @@ class Material:
         """Lay out what a generation would hold."""
         folder.mkdir()
         certificate, key = Path(issued.certificate_file).read_text(), Path(issued.key_file).read_text()
-        for name, text in (("fullchain", certificate), ("key", key), ("combined", certificate + key)):
+        own, end, chain = certificate.partition("-----END CERTIFICATE-----\n")
+        for name, text in (("fullchain", certificate), ("key", key), ("combined", own + end + key + chain)):
             (folder / (name + ".pem")).write_text(text)
         return Material(folder, authority.root.certificate_file)
 

@@ -46,6 +46,7 @@ from ._reading import FilesError, Owner, read_regular, refusal
 _KNOWN: t.Final = ("identity", "key_type", "spki_sha256", "request")
 _NEW: t.Final = ".pending-key.connsec-new"
 _ANSWERING: t.Final = ".keystore.connsec-new"
+_PEM_END: t.Final = b"-----END CERTIFICATE-----\n"
 
 
 def pending_key(base: str, identity: str) -> PendingKey | None:
@@ -216,7 +217,9 @@ def own_files(base: str, place: str, asked: t.Mapping[str, t.Any], certificates:
         path, alias = os.path.join(folder, KEY), str(asked["identity"])
         secret[KEYSTORE] = make_keystore(openssl, path, certificates, alias=alias, password=password)
     if asked.get("combined"):
-        secret[COMBINED] = certificates + key.data
+        # httpd takes a key for that of the certificate before it
+        own, end, chain = certificates.partition(_PEM_END)
+        secret[COMBINED] = own + end + key.data + chain
     return {KEY: key.data, **secret}
 
 

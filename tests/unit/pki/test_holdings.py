@@ -127,9 +127,10 @@ def test_formats_are_made_only_for_those_who_read_them(
     assert (made.inputs["crl"] is None) == ("crl.pem" not in files)
 
 
-def test_a_combined_file_has_certificate_chain_and_key_and_is_secret(shared_store: Bench) -> None:
+def test_a_combined_file_has_certificate_key_and_chain_in_this_order_and_is_secret(shared_store: Bench) -> None:
     made = shared_store.material(formats=["combined"])
-    assert made.files["combined.pem"] == made.files["fullchain.pem"] + made.files["key.pem"]
+    parts = [made.files[name] for name in ("certificate.pem", "key.pem", "chain.pem")]
+    assert made.files["combined.pem"] == b"".join(parts)
     assert "combined.pem" in made.secret
 
 
