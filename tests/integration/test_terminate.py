@@ -95,9 +95,10 @@ class Accelerator:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.turn += 1
+        self._writers.add(writer)  # whoever closes all sessions means one as well that is still being passed on
         with contextlib.suppress(OSError):
             server = await self._dial(self._members[self.turn % len(self._members)])
-            self._writers |= {writer, server[1]}
+            self._writers.add(server[1])
             await asyncio.gather(_pump(reader, server[1]), _pump(server[0], writer))
         writer.close()
 
