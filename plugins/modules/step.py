@@ -74,6 +74,7 @@ from ..module_utils._core._change import Change
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._spec import StepSpec
 from ..module_utils._host._step import State, Step
+from ..module_utils._host._way_back import Ahead
 from ..module_utils._module import finish, hide_secrets
 
 
@@ -91,11 +92,12 @@ class Steps:
         if len(self._steps) < len(specs):
             raise TlsError("a step is given twice; give each step once")
         self.failures: dict[str, str] = {}
+        self._ahead = Ahead()
         self.changes: list[Change] = [change for target in self._steps for change in self._planned(target)]
 
     def _planned(self, target: str) -> list[Change]:
         try:
-            return self._steps[target].plan(self._states[target])
+            return self._steps[target].plan(self._states[target], ahead=self._ahead)
         except TlsError as error:
             self.failures[target] = str(error)
             return []

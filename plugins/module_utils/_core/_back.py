@@ -15,7 +15,7 @@ import typing as t
 from ._entities import Instance, Pair
 from ._evidence import fails
 from ._hold import Hold, refuted, waiting
-from ._packing import pack
+from ._packing import PHASES_BACK, pack
 from ._plan import Loss, Plan, may_change, step_for
 from ._scene import Scene
 from ._stages import MOVES_TO, step_name, steps_of
@@ -24,16 +24,19 @@ from ._strangers import ends_plaintext
 from ._survey import BACK, Ask, Survey
 
 
-def reversals(scene: Scene, ask: Ask) -> dict[Instance, list[str]]:
-    """Return the ids of the steps that may go back, by instance, in the order in which they would."""
-    found: dict[Instance, list[str]] = {}
-    for stage in BACK:
-        for pair in _inside(scene, ask):
-            if stage in steps_of(pair) and stage in ask.back:
-                names = found.setdefault(pair.end_of(stage), [])
-                name = step_name(scene, stage, pair)
-                names += [name] if name not in names else []
-    return found
+def reversals(scene: Scene, ask: Ask) -> dict[Instance, list[list[str]]]:
+    """Return the ids of the steps that may go back, by instance and phase, in the order in which phases would.
+
+    What flips goes back in a phase of its own, whatever the stages of its steps.
+    """
+    found: dict[Instance, dict[str, list[str]]] = {}
+    for pair in _inside(scene, ask):
+        for stage in (each for each in steps_of(pair) if each in ask.back):
+            phase = "flip" if scene.shape(pair) == "flip" else stage
+            names = found.setdefault(pair.end_of(stage), {}).setdefault(phase, [])
+            name = step_name(scene, stage, pair)
+            names += [name] if name not in names else []
+    return {end: [names[phase] for phase in PHASES_BACK if phase in names] for end, names in found.items()}
 
 
 def make_rollback(scene: Scene, ask: Ask) -> Plan:

@@ -46,7 +46,7 @@ class LookPlan:
         self._watched: dict[str, list[tuple[Instance, str]]] = {}
         self._settling: dict[str, dict[str, tuple[Pair, Instance]]] = {}
         self._collected: set[str] = set()
-        self._back: dict[str, list[str]] = {}
+        self._back: dict[str, list[list[str]]] = {}
         self._glanced: set[str] = set()
         self._known: dict[str, list[str]] = {}
 
@@ -60,10 +60,10 @@ class LookPlan:
         """See an instance's sessions in one moment alone: only a step asks who holds one, and none is expected."""
         self._glanced.add(instance.name)
 
-    def try_back(self, instance: Instance, steps: t.Sequence[str]) -> None:
-        """Have an instance's host tell which of these steps, in the order in which they go back, it could not."""
+    def try_back(self, instance: Instance, phases: t.Iterable[t.Iterable[str]]) -> None:
+        """Have an instance's host tell which of these steps, by phase as they go back, it could not take back."""
         self.see(instance)
-        self._back[instance.name] = list(steps)
+        self._back[instance.name] = [list(steps) for steps in phases]
 
     def find_leftovers(self, host: str, known: t.Collection[str]) -> None:
         """Have a host tell of the folders of ours that are none of those ``known``."""

@@ -85,10 +85,11 @@ def _joined(lines: t.Sequence[str]) -> str:
 
 def _said(base: t.Sequence[str], ours: _Edit, theirs: _Edit) -> str:
     low, high = min(ours.low, theirs.low), max(ours.high, theirs.high)
-    left = _shown("-", base[low:high])
-    found = _shown("+", [*base[low : theirs.low], *theirs.new, *base[theirs.high : high]])
+    left = shown("-", base[low:high])
+    found = shown("+", [*base[low : theirs.low], *theirs.new, *base[theirs.high : high]])
     return "line %d was changed again since: %s" % (low + 1, "; ".join([*left, *found]) or "lines were taken out")
 
 
-def _shown(sign: str, lines: t.Sequence[str]) -> list[str]:
-    return [sign + masked(line.rstrip("\r\n")) for line in lines[:5]]
+def shown(sign: str, lines: t.Sequence[str]) -> list[str]:
+    """Return the first lines as a message may show them, each behind a sign; empty ones tell nothing."""
+    return [sign + masked(line.rstrip("\r\n")) for line in lines[:5] if line]

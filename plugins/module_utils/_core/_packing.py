@@ -11,6 +11,8 @@ from ._entities import Instance
 from ._scene import Scene
 from ._steps import Round, Step
 
+_Turn = t.Callable[[Scene, t.Sequence[Step]], t.List[Step]]
+
 #: Phases of a run in order. ``flip`` is a phase of its own, for its rounds are judged and taken back as one.
 PHASES: t.Final = ("load", "permit", "connect", "flip", "demand", "enforce")
 #: Going back, listeners are opened before clients leave TLS, and clients leave it before servers end it.
@@ -18,12 +20,33 @@ PHASES_BACK: t.Final = ("flip", "enforce", "demand", "connect", "permit")
 
 
 def pack(scene: Scene, steps: t.Sequence[Step], *, back: bool = False) -> tuple[Round, ...]:
-    """Return the rounds of some steps."""
-    flips, others = _flips(scene, steps)
+    """Return the rounds of some steps.
+
+    Going back, an instance's latest step of a phase goes first: it came on what those before it had left.
+    """
+    turned = _latest_first if back else _as_given
+    flips, others = _flips(scene, turned(scene, steps), turned)
+    others = turned(scene, sorted(others, key=lambda step: (step.instance.name, step.id)))
     rounds: list[Round] = []
     for phase in PHASES_BACK if back else PHASES:
         rounds += flips if phase == "flip" else _apart(scene, [step for step in others if step.stage == phase], phase)
     return tuple(rounds)
+
+
+def _latest_first(scene: Scene, steps: t.Sequence[Step]) -> list[Step]:
+    """Return the steps, those of each instance so that the one which was done last comes first."""
+
+    def age(step: Step) -> float:
+        return -scene.seen(step.instance).kept_since.get(step.id, 0.0)
+
+    left: dict[Instance, list[Step]] = {}
+    for step in sorted(steps, key=age):
+        left.setdefault(step.instance, []).append(step)
+    return [left[step.instance].pop(0) for step in steps]
+
+
+def _as_given(scene: Scene, steps: t.Sequence[Step]) -> list[Step]:
+    return list(steps)
 
 
 def _apart(scene: Scene, steps: t.Sequence[Step], phase: str) -> list[Round]:
@@ -35,7 +58,7 @@ def _apart(scene: Scene, steps: t.Sequence[Step], phase: str) -> list[Round]:
     taken: list[set[str]] = []
     moved: list[dict[str, str]] = []
     servers = _servers(scene)
-    for step in sorted(steps, key=lambda step: (step.instance.name, step.id)):
+    for step in steps:
         component, host = step.instance.component, step.instance.host
         server = servers.get(component, component)
         free = (
@@ -67,7 +90,7 @@ def _servers(scene: Scene) -> dict[str, str]:
     return named
 
 
-def _flips(scene: Scene, steps: t.Sequence[Step]) -> tuple[list[Round], list[Step]]:
+def _flips(scene: Scene, steps: t.Sequence[Step], turned: _Turn) -> tuple[list[Round], list[Step]]:
     """Return a round for each listener that flips, its server's step and its clients', and the steps that are left.
 
     Members of a cluster dial each other, so all of them are in one round.
@@ -79,7 +102,7 @@ def _flips(scene: Scene, steps: t.Sequence[Step]) -> tuple[list[Round], list[Ste
         moved = {name for server in unit for name in server.pairs}
         clients = [step for step in left if step.stage == "connect" and moved & set(step.pairs)]
         left = [step for step in left if step not in clients]
-        rounds.append(_round(scene, "flip", [*unit, *clients], together=True))
+        rounds.append(_round(scene, "flip", turned(scene, [*unit, *clients]), together=True))
     return rounds, left
 
 

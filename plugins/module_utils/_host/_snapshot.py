@@ -11,7 +11,6 @@ done.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -21,12 +20,15 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core._errors import TlsError
-from .._core._merge import undo
+from .._core._merge import shown, undo
 from ._files import make_directory, remove, write_durable
 from ._installed import Json, read_json
-from ._reading import ENTRY, FilesError, Found, Owner, read_regular
+from ._kept import Kept, bytes_of, described, text_of
+from ._reading import ENTRY, FilesError, Found, read_regular
 
 _ID: t.Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,200}")
+#: Seconds by which a snapshot is younger than any other, also where the clock was set back.
+_TICK: t.Final = 1e-6
 
 
 def step_folder(base: str, name: str) -> str:
@@ -41,7 +43,7 @@ def step_folder(base: str, name: str) -> str:
 
 
 class Touched(TlsError):
-    """A file was edited while its step was under way, and nobody knows by whom."""
+    """A file was edited by somebody: while its step was under way, or though it goes away with its steps."""
 
 
 @dataclass(frozen=True)
@@ -52,48 +54,16 @@ class WayBack:
     differs: bool
 
 
-class Snapshot:
+class Snapshot(Kept):
     """The snapshot of one step."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._before = os.path.join(folder, "before.json")
-        self._intended = os.path.join(folder, "intended.json")
-        self._after = os.path.join(folder, "after.json")
-
-    def exists(self) -> bool:
-        """Return whether there is one."""
-        return os.path.isfile(self._before)
 
     def is_there(self) -> bool:
         """Return whether there is anything of one, be it what a killed run has left."""
-        return os.path.isdir(self._folder)
-
-    def paths(self) -> list[str]:
-        """Return the files that it holds."""
-        return sorted(self._rows())
-
-    def folders(self) -> list[str]:
-        """Return the folders of its files that were not there before the step."""
-        return list((read_json(self._before) or {}).get("folders") or ())
+        return os.path.isdir(self.folder)
 
     def changed(self) -> list[str]:
         """Return the files that do not hold what they held before the step."""
-        return [path for path in self.paths() if _data(read_regular(path)) != _data(self._kept(path))]
-
-    def covers(self, files: t.Sequence[str]) -> bool:
-        """Return whether it holds all of these files; a step without files needs none."""
-        return not files or set(files) <= set(self._rows())
-
-    def is_finished(self) -> bool:
-        """Return whether it also holds what the step left."""
-        after = read_json(self._after)
-        return after is not None and after.get("of") == self._at()
-
-    def is_renewed(self) -> bool:
-        """Return whether it was brought up to date for doing the step again, and nothing came of that yet."""
-        after = read_json(self._after)
-        return after is not None and after.get("of") != self._at()
+        return [path for path in self.paths() if _data(read_regular(path)) != _data(self.before(path))]
 
     def take(self, files: t.Sequence[str], *, put_back: t.Collection[str] = ()) -> None:
         """Keep what the files hold, without what this very step left there when it was done before.
@@ -109,17 +79,31 @@ class Snapshot:
             return
         found = {path: read_regular(path) for path in files}
         contents = {path: held if path in put_back else self._without_ours(path, held) for path, held in found.items()}
-        make_directory(os.path.dirname(self._folder), mode=0o700)
-        for folder in (self._folder, self._in_before("")):
+        listed = self._beside(contents)
+        make_directory(os.path.dirname(self.folder), mode=0o700)
+        for folder in (self.folder, self._in_before("")):
             make_directory(folder, mode=0o700)
         rows = {path: self._keep(found) for path, found in contents.items()}
-        moment = time.time()
-        folders = sorted({*self.folders(), *(each for path in files for each in _missing_folders(path))})
-        ours = {p: _text(held.data) for p, held in found.items() if held and _data(contents[p]) != held.data}
+        ours = {p: text_of(held.data) for p, held in found.items() if held and _data(contents[p]) != held.data}
         if ours:
-            _write_json(self._intended, {"files": ours, "of": moment})
-        _write_json(self._before, {"files": rows, "folders": folders, "at": moment})
+            _write_json(self._intended, {"files": ours, "of": listed["at"]})
+        _write_json(self._before, {"files": rows, **listed})
         self._drop_others({row["sha256"] for row in rows.values() if row})
+
+    def _beside(self, contents: t.Mapping[str, Found | None]) -> Json:
+        """Return what the list says besides its files: the moment, and what goes away with the last of several steps.
+
+        Args:
+            contents: what each file holds without the step.
+        """
+        others = self.others()
+        steps: list[Kept] = [self, *others]
+        made = [path for path, held in contents.items() if held is None or any(each.has_made(path) for each in steps)]
+        above = {folder for each in others for folder in each.folders()}
+        missing = {folder for path in contents for folder in _missing_folders(path)}
+        taken_over = {folder for path in contents for folder in _folders(path) if folder in above}
+        moment = max([time.time(), *(float(each.at() or 0) + _TICK for each in others)])
+        return {"folders": sorted({*self.folders(), *missing, *taken_over}), "made": sorted(made), "at": moment}
 
     def reopen(self) -> None:
         """Forget what the step left: it is about to be done again."""
@@ -128,71 +112,115 @@ class Snapshot:
     def intend(self, path: str, data: bytes) -> None:
         """Note what an edit is about to make of a file."""
         found = read_json(self._intended) or {}
-        files = found.get("files") or {} if found.get("of") == self._at() else {}
-        _write_json(self._intended, {"files": {**files, path: _text(data)}, "of": self._at()})
+        files = found.get("files") or {} if found.get("of") == self.at() else {}
+        _write_json(self._intended, {"files": {**files, path: text_of(data)}, "of": self.at()})
 
     def finish(self) -> None:
         """Keep what the step left."""
         rows = {}
         for path in self.paths():
             found = read_regular(path)
-            rows[path] = None if found is None else {**described(found), "text": _text(found.data)}
-        _write_json(self._after, {"files": rows, "of": self._at()})
+            rows[path] = None if found is None else {**described(found), "text": text_of(found.data)}
+        _write_json(self._after, {"files": rows, "of": self.at()})
 
-    def way_back(self, path: str, current: Found | None, *, ours: bool) -> WayBack:
+    # The way back
+
+    def way_back(self, path: str, current: Found | None, *, ours: bool, gone: t.Collection[str] = ()) -> WayBack:
         """Return what a file has to hold without the step.
 
         Args:
             path: the file.
             current: what it holds.
             ours: whether this very run has begun the step, so that nobody else had the time to edit.
+            gone: folders of snapshots that are taken to be gone, for their steps go back before.
 
         Raises:
             Conflict: somebody changed the lines that the step changed.
-            Touched: somebody else may have edited it while the step was under way.
+            Touched: somebody else may have edited it while the step was under way, or wrote into what goes away.
             FilesError: the file or the snapshot cannot be read.
         """
-        before = self._kept(path)
-        if not self.is_finished():
-            return _way(current, before if ours else self._unfinished_way(path, current, before))
-        after = self._left(path)
-        if current is None or before is None or after is None:
-            if _data(current) not in (_data(after), _data(before)):
-                raise FilesError("%s was made or removed since the step; put it back as the step left it" % path)
+        before = self.before(path)
+        if not self.is_finished() and ours:
             return _way(current, before)
-        return _way(current, _without(current, before, after))
+        others = [each for each in self.others() if each.folder not in gone and path in each.paths()]
+        if current is None and path in self.made() and not any(each.has_made(path) for each in others):
+            return _way(current, None)  # it went with the step that made it
+        if self.is_finished():
+            wanted = self._finished_way(path, current, before)
+        else:
+            wanted = self._unfinished_way(path, current, before)
+        return _way(current, self._settled(path, current, wanted, others))
+
+    def _finished_way(self, path: str, current: Found | None, before: Found | None) -> Found | None:
+        """Return what a file has to hold without a step that came to its end."""
+        after = self.after(path)
+        if before == after:
+            return current
+        if after is not None and current is not None:
+            return _without(current, before, after)
+        if _data(current) in (_data(before), _data(after)):
+            return before
+        raise FilesError("%s was made or removed since the step; put it back as the step left it" % path)
 
     def _unfinished_way(self, path: str, current: Found | None, before: Found | None) -> Found | None:
         """Return what a file of a step that was cut off has to hold without it."""
+        text = self.intended(path)
         if current == before:
             return before
-        meant = read_json(self._intended) or {}
-        text = (meant.get("files") or {}).get(path) if meant.get("of") == self._at() else None
         if text is not None and current is not None and before is not None:
-            return _without(current, before, Found(_bytes(text), before.mode, before.owner))
-        if text is not None and before is None and _data(current) == _bytes(text):
+            return _without(current, before, Found(bytes_of(text), before.mode, before.owner))
+        if text is not None and before is None and _data(current) == bytes_of(text):
             return None  # it was made, and the step was cut off behind that
         raise Touched(
             "it was edited while the step was under way; finish the step with connsec.tls.rollout, or give the file"
             " back what it held, which lies in %s" % self._in_before("")
         )
 
+    def _settled(
+        self, path: str, current: Found | None, wanted: Found | None, others: t.Sequence[Kept]
+    ) -> Found | None:
+        """Return what a file has to hold, or None where nothing of a file is left that steps have made.
+
+        Raises:
+            Touched: this is the last of its steps, and somebody else wrote into it.
+        """
+        if wanted is None or not (path in self.made() or self.before(path) is None):
+            return wanted
+        if not wanted.data:
+            return None
+        if wanted == current or path not in self.made() or any(each.changes(path) for each in others):
+            return wanted
+        raise Touched(
+            "it goes away with the steps that made it, and somebody has written into it since: %s; move that to another"
+            " file, or take it out" % "; ".join(shown("+", text_of(wanted.data).split("\n")))
+        )
+
+    # Its end
+
     def forget(self) -> bool:
         """Remove the snapshot; its list goes first, so that half of one never counts. Return whether there was one."""
         there = self.is_there()
         remove_if_there(self._before)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         return there
 
-    def _at(self) -> t.Any:
-        """Return the moment of the snapshot, by which what the step left is known to belong to it."""
-        return (read_json(self._before) or {}).get("at")
+    def retire(self) -> bool:
+        """Forget a step that will not be taken back: what it changed stays, and so do files that it has made.
 
-    def _rows(self) -> dict[str, Json | None]:
-        return dict((read_json(self._before) or {}).get("files") or {})
+        Return whether there was a snapshot.
+        """
+        stays = {path for path in self.paths() if self.has_made(path) and self.changes(path)}
+        for other in self.others() if stays else ():
+            Snapshot(other.folder)._leave(stays)
+        return self.forget()
 
-    def _in_before(self, name: str) -> str:
-        return os.path.join(self._folder, "before", name).rstrip("/")
+    def _leave(self, paths: t.Collection[str]) -> None:
+        """Note that these files do not go away with their steps any more."""
+        made = self.made()
+        if made & set(paths):
+            _write_json(self._before, {**(read_json(self._before) or {}), "made": sorted(made - set(paths))})
+
+    # What it keeps
 
     def _keep(self, found: Found | None) -> Json | None:
         if found is None:
@@ -208,60 +236,45 @@ class Snapshot:
             if name not in used:
                 remove_if_there(self._in_before(name))
 
-    def _kept(self, path: str) -> Found | None:
-        """Return a file as it was before the step."""
-        row = self._rows()[path]
-        if row is None:
-            return None
-        found = read_regular(self._in_before(row["sha256"]))
-        if found is None or hashlib.sha256(found.data).hexdigest() != row["sha256"]:
-            raise FilesError("the snapshot in %s is damaged; take the step back by hand (docs/hosts.md)" % self._folder)
-        return _as_described(row, found.data)
-
-    def _left(self, path: str) -> Found | None:
-        """Return a file as it was after the step."""
-        row = ((read_json(self._after) or {}).get("files") or {}).get(path)
-        return None if row is None else _as_described(row, _bytes(row["text"]))
-
     def _without_ours(self, path: str, found: Found | None) -> Found | None:
         """Return a file without what this step changed when it was done before.
 
         Where somebody changed the same lines since, what was there before the step counts: the step writes them anew.
         """
-        if found is None or not self.is_finished() or path not in self._rows():
+        if found is None or not self.is_finished() or path not in self.paths():
             return found
         try:
-            before, after = self._kept(path), self._left(path)
+            before, after = self.before(path), self.after(path)
         except FilesError:
             return found
-        if before is None or after is None:
-            return before if _data(found) == _data(after) else found
-        return _without(found, before, after, ours_wins=True)
+        if after is None:
+            return found
+        left = _without(found, before, after, ours_wins=True)
+        return None if before is None and not left.data else left
 
 
-def _missing_folders(path: str) -> t.Iterator[str]:
+def _folders(path: str) -> t.Iterator[str]:
+    """Yield the folders above a file, the nearest first; none for an entry of a directory."""
     folder = "" if path.startswith(ENTRY) else os.path.dirname(path)
-    while folder and not os.path.lexists(folder):
+    while folder not in ("", os.path.dirname(folder)):
         yield folder
         folder = os.path.dirname(folder)
 
 
-def _without(found: Found, before: Found, after: Found, *, ours_wins: bool = False) -> Found:
-    """Return a file without what a step made of it; what others did to text, mode and owner since stays."""
-    text = undo(_text(before.data), _text(after.data), _text(found.data), ours_wins=ours_wins)
-    mode = before.mode if found.mode == after.mode else found.mode
-    owner = before.owner if found.owner == after.owner else found.owner
-    return Found(_bytes(text), mode, owner)
+def _missing_folders(path: str) -> list[str]:
+    return [folder for folder in _folders(path) if not os.path.lexists(folder)]
 
 
-def described(found: Found) -> Json:
-    """Return what tells a file from another: its digest, mode and owner."""
-    return {
-        "sha256": hashlib.sha256(found.data).hexdigest(),
-        "mode": "%04o" % found.mode,
-        "uid": found.owner.uid,
-        "gid": found.owner.gid,
-    }
+def _without(found: Found, before: Found | None, after: Found, *, ours_wins: bool = False) -> Found:
+    """Return a file without what a step made of it; what others did to text, mode and owner since stays.
+
+    Of a file that the step made, all of what it left is its own, and mode and owner stay with the rest.
+    """
+    had = Found(b"", after.mode, after.owner) if before is None else before
+    text = undo(text_of(had.data), text_of(after.data), text_of(found.data), ours_wins=ours_wins)
+    mode = had.mode if found.mode == after.mode else found.mode
+    owner = had.owner if found.owner == after.owner else found.owner
+    return Found(bytes_of(text), mode, owner)
 
 
 def remove_if_there(path: str) -> bool:
@@ -279,15 +292,3 @@ def _way(current: Found | None, wanted: Found | None) -> WayBack:
 
 def _data(found: Found | None) -> bytes | None:
     return None if found is None else found.data
-
-
-def _as_described(row: Json, data: bytes) -> Found:
-    return Found(data, int(row["mode"], 8), Owner(int(row["uid"]), int(row["gid"])))
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

@@ -19,13 +19,14 @@ from .._core._change import Change
 from .._core._spec import StepSpec
 from ._files import locked, make_own, remove, sweep, write_durable
 from ._installed import LOADED, Json, linked
+from ._kept import described
 from ._marker import Marker, now, write_json
 from ._option_file import OptionFile
 from ._process import pids_of
 from ._program import SETTLE_SECONDS, ProgramError, answers, apply, run, wait_for_retirement, wait_until
 from ._reading import Found
-from ._snapshot import Snapshot, described, step_folder
-from ._way_back import StepRefused, is_put_back, ways_back
+from ._snapshot import Snapshot, step_folder
+from ._way_back import Ahead, StepRefused, is_put_back, ways_back
 
 State = t.Literal["begin", "finish", "whole", "reverse", "forget"]
 
@@ -46,8 +47,12 @@ class Step:
         #: A load takes up what is installed and edits nothing.
         self._files = [] if spec.stage == "load" else list(spec.files)
 
-    def plan(self, state: State) -> list[Change]:
+    def plan(self, state: State, *, ahead: Ahead | None = None) -> list[Change]:
         """Return what a part of the step would do, each with its reason; nothing where nothing is left to do.
+
+        Args:
+            state: the part.
+            ahead: what is there once other steps are taken back, which go before it; a reverse is added to it.
 
         Raises:
             TlsError: it cannot be done, or not be taken back.
@@ -56,7 +61,7 @@ class Step:
             "begin": lambda: not self.is_begun(),
             "finish": lambda: True,
             "whole": lambda: True,
-            "reverse": self.is_reversible,
+            "reverse": lambda: self.is_reversible(ahead=ahead),
             "forget": self.is_kept,
         }
         if not due[state]():
@@ -151,13 +156,18 @@ class Step:
 
     # Reverse
 
-    def is_reversible(self) -> bool:
+    def is_reversible(self, *, ahead: Ahead | None = None) -> bool:
         """Return whether there is anything to take back here: a snapshot, or a marker that a killed run left.
+
+        Args:
+            ahead: what is there once other steps are taken back, which go before it; this one is added.
 
         Raises:
             StepRefused: there is, and somebody changed the same lines since.
         """
-        self._ways_back()
+        ways = self._ways_back(ahead=ahead)
+        if ahead is not None:
+            ahead.go_on(self._snapshot, ways)
         return self._snapshot.exists() or self._marker.stands()
 
     def reverse(self) -> bool:
@@ -189,8 +199,9 @@ class Step:
         self._marker.clear()
         return True
 
-    def _ways_back(self) -> dict[str, Found | None]:
-        return ways_back(self._snapshot, self._spec.id, put_back=self._put_back(), ours=self._spec.own)
+    def _ways_back(self, *, ahead: Ahead | None = None) -> dict[str, Found | None]:
+        spec = self._spec
+        return ways_back(self._snapshot, spec.id, put_back=self._put_back(), ours=spec.own, ahead=ahead)
 
     def _is_put_back(self, path: str) -> bool:
         """Return whether a reverse that did not come to its end has put a file back, and nobody has edited it since."""
@@ -208,7 +219,7 @@ class Step:
 
     def forget(self) -> bool:
         """Take the snapshot away, for the step will not be taken back any more; return whether there was one."""
-        return self._snapshot.forget()
+        return self._snapshot.retire()
 
     # What all of them do
 

@@ -67,10 +67,34 @@ def test_a_reverse_says_since_when_its_files_are_kept():
 def test_hosts_are_asked_of_every_step_that_may_go_back_in_the_order_in_which_it_would():
     scene = scene_of()
     asked = {end.name: names for end, names in reversals(scene, ask_for(scene)).items()}
-    assert asked["confserv@cfg1"] == ["enforce-default", "demand-default", "permit-default"]
-    assert asked["router@app1"] == ["connect-confserv.default", "connect-store.sql"]
+    assert asked["confserv@cfg1"] == [["enforce-default"], ["demand-default"], ["permit-default"]]
+    assert asked["router@app1"] == [["connect-confserv.default", "connect-store.sql"]]
     demands = ask_for(scene, back=("demand",))
     assert {end.name for end in reversals(scene, demands)} == {"confserv@cfg1", "confserv@cfg2"}
+
+
+def test_a_host_tries_what_flips_in_one_phase_before_all_else():
+    scene = scene_of(settings=FLIP)
+    asked = {end.name: names for end, names in reversals(scene, ask_for(scene)).items()}
+    assert asked["store@db1"] == [["permit-sql", "enforce-sql"]]
+    assert asked["router@app1"] == [["connect-store.sql@db1"], ["connect-confserv.default"]]
+
+
+#: When each step of an instance was done, and in which order they go back then.
+MOMENTS = [
+    ({"connect-confserv.default": 5.0, "connect-store.sql": 7.0}, ["store.sql", "confserv.default"]),
+    ({"connect-confserv.default": 7.0, "connect-store.sql": 5.0}, ["confserv.default", "store.sql"]),
+    ({}, ["confserv.default", "store.sql"]),
+]
+
+
+@pytest.mark.parametrize(("kept_since", "order"), MOMENTS)
+def test_of_two_steps_of_an_instance_the_one_that_was_done_last_goes_back_first(kept_since, order):
+    both = {"router@app1": frozenset({"connect-confserv.default", "connect-store.sql"})}
+    scene = at_stage(scene_of(), "switched")
+    scene = showing(scene, "router@app1", steps=both["router@app1"], kept_since=kept_since)
+    rounds = make_rollback(scene, ask_for(scene, back=("connect",))).rounds
+    assert [step.id for this in rounds for step in this.steps] == ["connect-%s" % name for name in order]
 
 
 WHY = "connect-store.sql cannot be taken back, for /etc/desk.ini is not as it left it"

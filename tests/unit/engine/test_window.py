@@ -196,6 +196,21 @@ def test_a_cluster_that_can_only_flip_moves_in_one_round_and_needs_the_operators
     assert may_start(Before(scene, said, flip, watched=quiet, now=at(NOON)), step) is None
 
 
+def test_steps_of_a_member_that_flipped_go_back_in_the_reverse_order_of_their_doing():
+    scene = at_stage(scene_of(CLUSTER, FLIP), "presented")
+    (flip,) = [this for this in rounds(scene) if this.phase == "flip"]
+    done = [step.id for step in flip.steps if step.instance.name == "store@db1"]
+    assert done == ["enforce-sql", "connect-store.sql@cfg1", "connect-store.sql@cfg2"]
+    scene = at_stage(scene, "enforced")
+    for name in {step.instance.name for step in flip.steps}:
+        kept = [step.id for step in flip.steps if step.instance.name == name]
+        since = {each: 100.0 + number for number, each in enumerate(kept)}
+        scene = showing(scene, name, steps=frozenset(kept), kept_since=since)
+    (back,) = make_rollback(scene, ask_for(scene)).rounds
+    assert (back.phase, back.together) == ("flip", True)
+    assert [step.id for step in back.steps if step.instance.name == "store@db1"] == done[::-1]
+
+
 def test_a_tool_on_a_members_own_host_moves_with_it_in_a_flip_and_one_elsewhere_does_not():
     scene = at_stage(scene_of(CLUSTER, FLIP), "presented")
     (flip,) = [this for this in rounds(scene) if this.phase == "flip"]

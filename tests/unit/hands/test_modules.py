@@ -318,6 +318,22 @@ def test_a_step_that_fails_keeps_no_other_one_back(run: Run, still: Bench) -> No
     assert "tls_port = %d" % still.tls_port in still.options.read_text()
 
 
+def test_steps_that_go_back_together_are_each_planned_on_what_the_ones_before_would_leave(
+    run: Run, still: Bench
+) -> None:
+    made = still.folder / "tls.conf"
+    words = {"files": [str(made)], "makes": {str(made): "0640"}}
+    rows = []
+    for name, value in (("enforce-default", 1), ("connect-other", 2)):
+        edits = [{"path": str(made), "format": "conf", "options": [{"key": "port", "value": str(value)}]}]
+        still.step(**words, id=name, edits=edits).carry_out("whole")
+        rows.insert(0, still.spec(**words, id=name, target="undo %s" % name, state="reverse", edits=[]))
+    check = run("step", check=True, steps=rows)
+    assert (check["failures"], made.read_text()) == ({}, "port = 2\n")
+    result = run("step", steps=rows)
+    assert (result["failures"], made.exists(), still.is_clean()) == ({}, False, True)
+
+
 def test_nothing_settles_after_a_step_that_failed(run: Run, still: Bench) -> None:
     look = {"instances": [], "settle": [{"id": "x", "address": "127.0.0.1", "port": 1, "seconds": 60}]}
     began = time.monotonic()

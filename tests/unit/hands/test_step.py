@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
 from ansible_collections.connsec.tls.plugins.module_utils._core._spec import SpecRefused, StepSpec
-from ansible_collections.connsec.tls.plugins.module_utils._host import _causes, _program, _step
+from ansible_collections.connsec.tls.plugins.module_utils._host import _causes, _program, _snapshot, _step
 from ansible_collections.connsec.tls.plugins.module_utils._host._program import ProgramError
 from ansible_collections.connsec.tls.plugins.module_utils._host._reading import FilesError
 from ansible_collections.connsec.tls.plugins.module_utils._host._sockets import tcp_rows
@@ -559,9 +559,13 @@ def test_a_file_that_the_step_made_and_somebody_edited_is_not_removed(still: Ben
     made.write_text("[tls]\n")
     step.carry_out("finish")
     made.write_text("[tls]\ntheirs = 1\n")
-    with pytest.raises(TlsError, match=r"tls.ini was made or removed since the step; put it back as the step left it"):
+    says = r"tls.ini is not as it left it: it goes away with .* written into it since: \+theirs = 1; move"
+    with pytest.raises(StepRefused, match=says):
         still.reverse(files=[str(made)]).carry_out("reverse")
     assert made.read_text() == "[tls]\ntheirs = 1\n"
+    made.write_text("[tls]\n")
+    still.reverse(files=[str(made)]).carry_out("reverse")
+    assert not made.exists()
 
 
 def test_a_reverse_that_fails_its_test_stays_noted_and_can_be_done_again(bench: Bench) -> None:
@@ -671,7 +675,7 @@ def test_where_nothing_was_done_there_is_nothing_to_take_back(still: Bench) -> N
 
 
 def could_not(still: Bench, *names: str) -> dict[str, str]:
-    return refusals(str(still.directory), FOLDER, names)
+    return refusals(str(still.directory), FOLDER, [[name] for name in names])
 
 
 def test_a_host_tells_what_it_could_not_take_back_and_writes_nothing(still: Bench) -> None:
@@ -789,6 +793,169 @@ def test_a_file_that_a_killed_step_has_made_goes_with_its_reverse(still: Bench, 
     assert made.exists()
     still.step(**words).carry_out("reverse")
     assert not made.exists()
+
+
+# Files that several steps share, one of which made it
+
+
+class Shared:
+    """A file that is missing at first, and the steps that edit it."""
+
+    def __init__(self, still: Bench, folder: str = "router") -> None:
+        """Take the component, and the folder of the instance whose steps these are."""
+        self.still, self.folder = still, folder
+        self.made = still.folder / "conf.d" / "tls.conf"
+
+    def step(self, name: str, *keys: str) -> _step.Step:
+        """Return the step that sets these options of the file; each key is a letter, and its value its step's name."""
+        rows = [{"key": key, "value": name} for key in keys]
+        edits = [{"path": str(self.made), "format": "conf", "options": rows}] if rows else []
+        words = {"id": name, "folder": self.folder, "files": [str(self.made)], "makes": {str(self.made): "0640"}}
+        return self.still.step(**words, edits=edits)
+
+    def do(self, **steps: str) -> None:
+        """Do steps, each with the keys that it sets."""
+        for name, keys in steps.items():
+            self.step(name, *keys).carry_out("whole")
+
+    def undo(self, *names: str) -> None:
+        """Take steps back, tried in memory first as a plan of going back has it."""
+        assert refusals(str(self.still.directory), self.folder, [[name] for name in names]) == {}
+        for name in names:
+            self.step(name).carry_out("reverse")
+
+    def text(self) -> str | None:
+        """Return what the file holds, its lines run together; None where there is none."""
+        return self.made.read_text().replace(" = ", "=").replace("\n", " ") if self.made.exists() else None
+
+    def is_gone(self) -> bool:
+        """Return whether nothing is left of the file, its folder, and what steps kept."""
+        kept = list((self.still.directory / self.folder / "steps").glob("*"))
+        return not self.made.parent.exists() and not kept and self.still.is_clean()
+
+
+#: The steps that are done, each with the options that it sets; and the order in which they go back.
+ORDERS = [
+    ({"first": "a", "second": "b"}, ["second", "first"]),
+    ({"first": "a", "second": "b"}, ["first", "second"]),
+    ({"first": "a", "second": ""}, ["second", "first"]),
+    ({"first": "a", "second": ""}, ["first", "second"]),
+    ({"first": "ab", "second": "b"}, ["second", "first"]),
+    ({"first": "", "second": "a", "third": "b"}, ["third", "second", "first"]),
+    ({"first": "", "second": "a", "third": "b"}, ["first", "second", "third"]),
+    ({"first": "a", "second": "b", "third": "c"}, ["second", "first", "third"]),
+    ({"first": "a", "second": "b", "third": "bc"}, ["third", "first", "second"]),
+    ({"first": "a", "second": "", "third": "", "fourth": "c"}, ["first", "second", "fourth", "third"]),
+]
+
+
+@pytest.mark.parametrize(("done", "back"), ORDERS, ids=lambda given: "-".join(given))
+def test_a_file_that_several_steps_share_goes_away_with_the_last_of_them(still: Bench, done, back) -> None:
+    shared = Shared(still)
+    shared.do(**done)
+    assert shared.text()
+    shared.undo(*back)
+    assert shared.is_gone()
+
+
+def test_what_a_later_step_wrote_into_a_file_stays_when_the_one_that_made_it_goes(still: Bench) -> None:
+    shared = Shared(still)
+    shared.do(first="ab", second="c")
+    shared.made.chmod(0o600)
+    shared.undo("first")
+    assert (shared.text(), stat.S_IMODE(shared.made.stat().st_mode)) == ("c=second ", 0o600)
+    shared.undo("second")
+    assert shared.is_gone()
+
+
+def test_the_line_of_an_earlier_step_comes_back_when_the_one_that_changed_it_goes(still: Bench) -> None:
+    shared = Shared(still)
+    shared.do(first="ab", second="b")
+    assert shared.text() == "a=first b=second "
+    assert "line 1 was changed again since" in refusals(str(still.directory), "router", [["first"]])["first"]
+    shared.undo("second")
+    assert shared.text() == "a=first b=first "
+
+
+@pytest.mark.parametrize("back", [["first", "second"], ["second", "first"]], ids="-".join)
+def test_a_step_that_was_done_again_above_another_one_leaves_nothing_in_a_file_that_it_made(still: Bench, back) -> None:
+    shared = Shared(still)
+    shared.do(first="ab", second="c")
+    shared.made.write_text(shared.made.read_text().replace("a = first", "a = drifted"))
+    shared.do(first="a")
+    assert shared.text() == "a=first b=first c=second "
+    shared.undo(*back)
+    assert shared.is_gone()
+
+
+def test_a_file_that_two_instances_share_goes_away_with_the_last_step_of_both(still: Bench) -> None:
+    one, other = Shared(still), Shared(still, "dialer")
+    one.do(first="a")
+    other.do(second="b")
+    one.undo("first")
+    assert one.text() == "b=second "
+    other.undo("second")
+    assert other.is_gone()
+
+
+@pytest.mark.parametrize("back", [["second", "first"], ["first", "second"]], ids="-".join)
+def test_what_somebody_wrote_into_a_shared_file_refuses_the_last_of_its_steps_and_stays(still: Bench, back) -> None:
+    shared = Shared(still)
+    shared.do(first="a", second="b", third="")
+    with open(shared.made, "a") as file:
+        file.write("their_password = 1\n")
+    said = refusals(str(still.directory), "router", [[back[0]], ["third"], [back[1]]])
+    assert list(said) == [back[1]]
+    assert "somebody has written into it since: +their_password = ********; move that" in said[back[1]]
+    shared.undo(back[0])
+    last = shared.step(back[1])
+    for act in (last.plan, last.carry_out):
+        with pytest.raises(StepRefused, match="is not as it left it: it goes away with the steps that made it"):
+            act("reverse")
+    assert shared.text() == "%s their_password=1 " % ("a=first" if back[1] == "first" else "b=second")
+
+
+def test_a_shared_file_that_somebody_removed_is_not_made_anew(still: Bench) -> None:
+    shared = Shared(still)
+    shared.do(first="a", second="b")
+    shared.made.unlink()
+    said = refusals(str(still.directory), "router", [["second"], ["first"]])
+    assert list(said) == ["second"] and "tls.conf was made or removed since the step" in said["second"]
+
+
+def test_a_file_stays_for_good_once_one_of_the_steps_that_made_it_is_forgotten(still: Bench) -> None:
+    shared = Shared(still)
+    shared.do(first="a", second="b", third="c")
+    shared.step("first").carry_out("forget")
+    shared.undo("third", "second")
+    assert shared.text() == "a=first "
+
+
+def test_the_step_that_made_a_file_goes_back_after_a_later_one_is_forgotten(still: Bench) -> None:
+    shared = Shared(still)
+    shared.do(first="a", second="b")
+    shared.step("second").carry_out("forget")
+    shared.undo("first")
+    assert shared.text() == "b=second "
+
+
+@pytest.mark.parametrize("done", [{"first": "a", "second": "b"}, {"first": "a", "second": ""}], ids=str)
+def test_a_step_that_was_cut_off_above_the_one_that_made_its_file_goes_back(still: Bench, monkeypatch, done) -> None:
+    shared = Shared(still)
+    shared.do(first=done["first"])
+    cut = shared.step("second", *done["second"])
+    monkeypatch.setattr(cut, "finish", lambda: None)
+    cut.carry_out("whole")
+    shared.undo("first", "second")
+    assert shared.is_gone()
+
+
+def test_steps_that_are_done_while_the_clock_is_set_back_are_still_in_their_order(still: Bench, monkeypatch) -> None:
+    shared = Shared(still)
+    shared.do(first="ab")
+    monkeypatch.setattr(_snapshot.time, "time", lambda: 1.0)
+    shared.do(second="b")
+    assert refusals(str(still.directory), "router", [["first", "second"]]) == {}, "the latest goes first"
 
 
 # Workers that a reload replaces
