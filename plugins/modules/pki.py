@@ -152,6 +152,7 @@ options:
   revoke:
     description:
       - Certificates that are to stand on their issuer's list until they end.
+      - One that no authority of the store has issued, or an authority that O(authorities) does not name, is refused.
       - A rollout fills it with what it removes from hosts, where V(tls_revoke_removed) is true.
     type: list
     elements: dict

@@ -304,7 +304,8 @@ def _removals(
     view = fleet.view(())
     roots = {root for found in view.trust.values() for root in found}
     found = plan_removals(fleet.model, seen["leftovers"], roots=roots, hosts=ask.hosts)
-    issuers = {ca.sha256 for authority in view.authorities.values() for ca in authority.issuing}
+    signing = {authority.name for authority in fleet.wishes.authorities()}  # others' lists are signed by nobody
+    issuers = {ca.sha256 for name, info in view.authorities.items() if name in signing for ca in info.issuing}
     return revocable(found, issuers=issuers, can_sign=fleet.can_sign) if revoking else found
 
 

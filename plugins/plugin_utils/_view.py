@@ -29,6 +29,7 @@ from ..module_utils._core._material import (
     identity_target,
 )
 from ..module_utils._core._requesting import Awaited, RequestPlaces, awaited, plan_requested
+from ..module_utils._core._revoking import refuse_what_others_revoke
 from ._answers import ReadAnswer
 from ._folder import Folder, StoreError
 from ._found import Authority, Found, identity_file, list_name, look, opened
@@ -210,8 +211,14 @@ def view_of(
         now: seconds since 1970.
         held: by identity, the keys that its host has, where they are born there and somebody looked.
         revoke: certificates to revoke.
+
+    Raises:
+        MaterialRefused: no list of the store could name a certificate that is to be revoked.
     """
     infos = {name: authority.info(name) for name, authority in sorted(found.authorities.items())}
+    known = {each.serial for each in found.journal.revoked}  # of which the issuer may be gone by now
+    fresh = [each for each in revoke if each.serial not in known]
+    refuse_what_others_revoke(fresh, authorities=infos, named={each.name for each in authorities})
     revoked = [*found.journal.revoked, *revoke]
     changes = _due_of_authorities(found, authorities, infos, now=now, revoked=revoked)
     fallen = {each.serial for each in revoked}

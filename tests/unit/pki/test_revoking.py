@@ -5,17 +5,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.connsec.tls.plugins.module_utils._core._material import Revocation
+from ansible_collections.connsec.tls.plugins.module_utils._core._material import (
+    MaterialRefused,
+    Revocation,
+    WantedAuthority,
+)
 from ansible_collections.connsec.tls.plugins.module_utils._core._removal import Removal, revocable, revocations
 from ansible_collections.connsec.tls.plugins.plugin_utils import _transaction
 from ansible_collections.connsec.tls.plugins.plugin_utils._secrets import Passphrases
 from ansible_collections.connsec.tls.plugins.plugin_utils._store import standing
 
-from .conftest import CANARY, DAY, NOW, Bench, reasons, wanted
+from .conftest import CANARY, DAY, NOW, Bench, reasons, snapshot, wanted
 
 
 @pytest.fixture
@@ -79,10 +84,47 @@ def test_without_the_authorities_passphrase_it_waits(store: Bench, revocation: R
     assert [change.target for change in view.postponed] == ["authority connsec issuing CRL"]
 
 
-def test_the_certificate_of_another_authority_changes_no_list(store: Bench, revocation: Revocation) -> None:
-    assert reasons(store.inspect(now=NOW)) == {}
-    stranger = Revocation("x@y", "0a", "no issuer of ours", revocation.not_after)
-    assert reasons(store.carry_out(revoke=[stranger])) == {}
+def must_refuse(store: Bench, says: str, *revoke: Revocation) -> None:
+    """Fail unless a look and the task itself refuse to revoke, and nothing of the store has changed."""
+    before = snapshot(store.folder)
+    for act in (store.inspect, store.carry_out):
+        with pytest.raises(MaterialRefused, match=says):
+            act(revoke=revoke)
+    assert snapshot(store.folder) == before
+
+
+def test_the_certificate_of_somebody_elses_authority_is_refused_and_changes_nothing(
+    store: Bench, revocation: Revocation
+) -> None:
+    stranger = dataclasses.replace(revocation, name="x@y", serial="0a", issuer="ab" * 32)
+    root, issuing = (store.inspect().authorities["connsec"].root, store.inspect().authorities["connsec"].issuing[-1])
+    says = (
+        r"^revoke: certificate 0a of x@y was issued by '(ab){32}', and the store has no such authority \(it has %s\);"
+    )
+    known = ", ".join(sorted("connsec " + each.sha256[:16] for each in (root, issuing)))
+    must_refuse(
+        store, says % known + " take the issuer's fingerprint .* or have whoever issued it revoke it$", stranger
+    )
+    must_refuse(store, "the store has no such authority", revocation, stranger)
+    assert revocation.serial not in standing(store.paths).revoked
+
+
+def test_an_empty_store_revokes_nothing(store: Bench) -> None:
+    stranger = Revocation("x@y", "0a", "ab" * 32, NOW + DAY)
+    with pytest.raises(MaterialRefused, match=r"the store has no such authority \(it has none\)"):
+        store.carry_out(revoke=[stranger])
+    assert not (store.folder / "authorities").exists()
+
+
+def test_the_certificate_of_an_authority_that_is_not_named_is_refused(store: Bench, revocation: Revocation) -> None:
+    store.authorities = [WantedAuthority("other")]
+    store.carry_out()
+    says = "was issued by authority connsec, whose list is not signed here; name it in `authorities`"
+    must_refuse(store, says, revocation)
+    store.authorities.append(WantedAuthority())
+    assert "authority connsec issuing CRL" in reasons(store.carry_out(revoke=[revocation]))
+    store.authorities.pop()
+    assert reasons(store.carry_out(revoke=[revocation])) == {}, "it stands on the list already"
 
 
 OWN, SHARED = Revocation("old@app1", "0a", "i1", 100), Revocation("shared", "0c", "i1", 100)
