@@ -14,7 +14,7 @@ from ._kind import Option
 from ._names import is_ip_address
 from ._observed import HOLD
 from ._scene import Scene, clear_probe, front_probe, option_id, setting, tls_probe
-from ._sessions import clear_targets, sessions_of, tls_targets
+from ._sessions import clear_targets, rivals, sessions_of, standing_of, tls_targets
 from ._stages import steps_of
 from ._strangers import listener_id
 
@@ -98,7 +98,8 @@ class LookPlan:
     def settle(self, pair: Pair) -> None:
         """Wait for the pair's TLS session, and the end of its clear ones, where its sockets or its server can show it.
 
-        That is at the client's host for a second listener, and at the server's for one that lists its sessions. For a
+        That is at the client's host for a second listener, and at the server's for one that lists its sessions. On one
+        port the server cannot tell clients of one host apart, so there their sockets are noted all the while. For a
         client that is not ours nobody waits, for its sessions come when it likes; and nobody does for a standby that
         sleeps.
         """
@@ -113,6 +114,7 @@ class LookPlan:
         # whose session somebody passed on shows at the client's end alone, where that tells clear from TLS
         if lists_sessions(scene, pair.server) and not (second and len(scene.origins(pair)) > 1):
             ends.append(pair.server)
+            ends += [pair.client] if not second and rivals(scene, pair) else []
         self.see(*ends)
         for end in ends:
             self._settling.setdefault(end.host, {})["%s %s" % (pair.id, end.name)] = (pair, end)
@@ -268,6 +270,8 @@ class LookPlan:
         held = before.clear_held or before.held
         cut = max(scene.kinds[end.name].interruption for end in scene.our_ends(pair))
         row: Request = {"seconds": seconds + cut, "instance": end.name}
+        if scene.shape(pair) != "second_listener" and rivals(scene, pair):
+            return {**row, **self._told_apart(pair, end, held=held)}
         if end == pair.client:
             told = lists_sessions(scene, pair.server) and len(scene.origins(pair)) == 1
             hold = HOLD if held and not told else 0.0
@@ -275,6 +279,28 @@ class LookPlan:
             return {**row, "hold": hold, "present": present, "absent": absent}
         peers = sorted(_addresses(scene, pair)) if held else []
         return {**row, "hold": HOLD if held else 0.0, "listed": peers, "listener": pair.listener.name}
+
+    def _told_apart(self, pair: Pair, end: Instance, *, held: bool) -> Request:
+        """Return what to wait for where several clients of a host share a port, whose session is whose.
+
+        What the server lists and what each client's own sockets are is gathered all the while, and put together by
+        port. Where sessions were held, as many have to stand as before, and the client has to have one that it had not.
+        Who connects now and then is waited for to the end, for the next session may be anybody's.
+        """
+        scene, gather = self._scene, {"gather": True, "whole": not held}
+        if end == pair.client:
+            targets = clear_targets(scene, pair)
+            known = sorted({one.local for one in scene.seen(end).sockets if one.peer in targets})
+            return {**gather, "hold": HOLD if held else 0.0, "present": list(targets), "absent": [], "known": known}
+        addresses = _addresses(scene, pair)
+        standing = standing_of(scene, pair, addresses)
+        return {
+            **gather,
+            "hold": HOLD if held else 0.0,
+            "least": max(1, len(standing)),
+            "listed": sorted(addresses),
+            "listener": pair.listener.name,
+        }
 
 
 def _addresses(scene: Scene, pair: Pair) -> set[str]:

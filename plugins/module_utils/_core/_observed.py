@@ -339,7 +339,7 @@ def parse_instance(data: Json) -> SeenInstance:
         process=_process(data.get("process") or {}),
         missing=None if environment is None else tuple(environment.get("missing") or ()),
         sessions=None if rows is None else tuple(_session(row) for row in rows if row.get("peer")),
-        keeps_ended=any("ended" in row for row in rows or ()),
+        keeps_ended=any("ended" in row and not row.get("gone") for row in rows or ()),
         tls_only=any(row.get("tls_only") is True for row in rows or ()),
         sockets=_sockets(data.get("sockets") or (), data.get("recent") or ()),
         udp={int(port): bool(there) for port, there in (data.get("udp") or {}).items()},

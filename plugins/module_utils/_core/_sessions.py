@@ -65,6 +65,19 @@ def presented_perhaps(scene: Scene, pair: Pair) -> list[Session]:
     return [session for session in _listed(scene, pair) if session.tls and _may_be_its(scene, pair, session.peer)]
 
 
+def rivals(scene: Scene, pair: Pair) -> list[Pair]:
+    """Return the pairs of other clients of the listener on the client's own host, which share its addresses."""
+    if len(scene.origins(pair)) > 1:
+        return []
+    pairs = scene.model.pairs_of_listener(pair.server.name, pair.listener.name)
+    return [each for each in pairs if each.client.host == pair.client.host and each.client != pair.client]
+
+
+def standing_of(scene: Scene, pair: Pair, addresses: t.Collection[str]) -> list[Session]:
+    """Return the sessions from these addresses that the pair's server lists on its listener, and that are not over."""
+    return [each for each in _listed(scene, pair) if each.address in addresses and not each.ended and not each.brief]
+
+
 def clear_targets(scene: Scene, pair: Pair) -> tuple[str, ...]:
     """Return the ends that the client may be connected to in the clear; datagrams need no connection."""
     if pair.listener.is_udp:

@@ -28,7 +28,9 @@ class Settling:
         """Take in a row of a request's ``settle``.
 
         With ``hold`` the session has to have lasted for so many seconds. Without, one that came and went will do, if
-        nothing that should be absent was dialled for a moment.
+        nothing that should be absent was dialled for a moment. With ``least`` so many have to be listed, and what is
+        ``known`` does not count. With ``gather`` sessions that were listed on the way stay known, and with ``whole``
+        the wait is as long as it may be.
         """
         self.name = str(asked["instance"])
         self._sight = sight
@@ -38,8 +40,10 @@ class Settling:
         self._present, self._absent = set(asked.get("present") or ()), set(asked.get("absent") or ())
         self._listed = None if asked.get("listed") is None else set(asked["listed"])
         self._listener = asked.get("listener")
+        self._least, self._old = int(asked.get("least") or 1), set(asked.get("known") or ())
+        self._gathers, self._whole = bool(asked.get("gather")), bool(asked.get("whole"))
         self._known: set[str] | None = None
-        self._since: float | None = None
+        self._since: dict[str, float] = {}
         self._next = 0.0
         self.settled = False
 
@@ -49,14 +53,15 @@ class Settling:
         if now >= self._next:
             self._next = now + (_SOCKETS_EVERY if self._listed is None else _LIST_EVERY)
             self.settled = self._by_sockets(now) if self._listed is None else self._by_list(now)
-        return self.settled or now >= self._end
+        return (self.settled and not self._whole) or now >= self._end
 
     def _by_sockets(self, now: float) -> bool:
         sight = self._sight
         sight.look_again()
         sight.note_recent()
         rows = [shown for shown in sight.recent.values() if shown["state"] == "ESTABLISHED" and shown["now"]]
-        used = {shown["peer"] for shown in rows if shown["first"] <= now - self._hold}
+        lasting = [shown for shown in rows if shown["first"] <= now - self._hold]
+        used = {shown["peer"] for shown in lasting if shown["local"] not in self._old}
         if not self._hold:
             used |= {shown["peer"] for shown in sight.recent.values() if shown["new"]}
         present = not self._present or bool(used & self._present)
@@ -71,7 +76,7 @@ class Settling:
         return bool(now - max([self._started, *dialled]) >= _QUIET)
 
     def _by_list(self, now: float) -> bool:
-        """Return whether the server lists a session over TLS from one of the addresses, and none in the clear.
+        """Return whether the server lists enough sessions over TLS from the addresses, and none in the clear.
 
         One that was not listed when the wait began will do, be it over or not: only what was agreed on is listed.
         """
@@ -81,13 +86,16 @@ class Settling:
             rows = [row for row in self._sight.sessions() or () if self._is_ours(row)]
         except (TlsError, OSError):
             rows = []  # why it cannot be read is told by the look that follows
+        if self._gathers:
+            self._sight.gather(rows)
         peers = {str(row["peer"]) for row in rows if row.get("tls")}
         fresh = peers - (self._known if self._known is not None else peers)
         self._known = peers if self._known is None else self._known
         standing = [row for row in rows if not row.get("ended")]
-        self._since = (self._since or now) if any(row.get("tls") for row in standing) else None
-        lasts = self._since is not None and now - self._since >= self._hold
-        return (lasts or bool(fresh)) and all(row.get("tls") for row in standing)
+        stay = {str(row["peer"]) for row in standing if row.get("tls")}
+        self._since = {peer: self._since.get(peer, now) for peer in stay}
+        lasting = {peer for peer, since in self._since.items() if now - since >= self._hold}
+        return len(lasting | fresh) >= self._least and all(row.get("tls") for row in standing)
 
     def _is_ours(self, row: Json) -> bool:
         address = str(row.get("peer") or "").rpartition(":")[0].strip("[]")

@@ -48,6 +48,7 @@ class Sight:
         self.recent: dict[tuple[str, str], Json] = {}
         #: The host's addresses, beside those that the instance's sockets have: what is left of sockets stands there.
         self.addresses: set[str] = set(asked.get("addresses") or ())
+        self._gathered: dict[str, Json] = {}
         self._pids: list[int] | None = None
         self._noted: float | None = None
 
@@ -70,7 +71,7 @@ class Sight:
             process=self._process(),
             environment=self._try("environment", self._environment),
             adopted=self._adopted(),
-            sessions=self._try("sessions", self.sessions),
+            sessions=self._try("sessions", self._sessions_of_all_looks),
             sockets=[row.to_json() for row in self.sockets()] if self.asked.get("sockets") else [],
             udp=self._try("udp", self._udp),
             recent=self.recent_rows(),
@@ -159,6 +160,19 @@ class Sight:
         if bad:
             self.unreadable["sessions"] = "%d lines of the session list are not JSON" % bad
         return sessions
+
+    def gather(self, sessions: t.Iterable[Json]) -> None:
+        """Keep sessions that were listed in a look, for they may be over when the next one comes."""
+        self._gathered.update((str(row["peer"]), row) for row in sessions if row.get("peer"))
+
+    def _sessions_of_all_looks(self) -> list[Json] | None:
+        """Return the sessions that are listed now, and those that were gathered and are not listed any more."""
+        listed = self.sessions()
+        if listed is None:
+            return None
+        now = {row.get("peer") for row in listed}
+        over = [row for peer, row in sorted(self._gathered.items()) if peer not in now]
+        return [*listed, *({**row, "ended": row.get("ended") or True, "gone": True} for row in over)]
 
     # Files
 

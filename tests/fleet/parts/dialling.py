@@ -274,7 +274,11 @@ class Line:
     # ------------------------------------------------------------ settings
 
     async def _change(self, route: Route) -> None:
-        """Get a session that works over a route, then leave the old one."""
+        """Get a session that works over a route, then leave the old one; one that rests in between leaves it first."""
+        if route.peer.rest and self._session is not None:
+            left, self._session = self._session, None
+            left.close()
+            await asyncio.sleep(route.peer.rest)
         session = await self._until_dialled(route)
         old, self._route = self._session, route
         self._session = None

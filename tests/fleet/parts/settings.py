@@ -75,6 +75,7 @@ class Peer:
     key: str | None
     canary: str
     patience: float
+    rest: float
     transport: str = "tcp"
 
     @property
@@ -125,7 +126,7 @@ _LISTENER: t.Final = frozenset(
 )
 _PEER: t.Final = frozenset(
     {"id", "address", "port", "mode", "protocol", "transport", "tls", "verify", "name", "trust", "foreign_trust"}
-    | {"certificate", "key", "canary", "patience"}
+    | {"certificate", "key", "canary", "patience", "rest"}
 )
 _POOL: t.Final = frozenset({"ports", "members"})
 
@@ -269,6 +270,7 @@ def _peer(name: str, section: _Section) -> Peer:
         key=key,
         canary=section.text("canary"),
         patience=section.seconds("patience", 5.0),
+        rest=section.seconds("rest", 0.0),
         transport=transport,
     )
 

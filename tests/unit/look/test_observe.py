@@ -17,6 +17,7 @@ import typing as t
 
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
+from ansible_collections.connsec.tls.plugins.module_utils._host import _sight
 from ansible_collections.connsec.tls.plugins.module_utils._host._observe import observe
 
 from .servers import Pki, closing, in_the_clear, over_tls, silent
@@ -310,6 +311,51 @@ def test_a_client_settles_once_its_server_lists_its_session(tmp_path, text, sett
     server = instance(sessions={"file": str(tmp_path / "sessions")})
     row = {"instance": "router@urs1", "seconds": 0.3, "listed": ["10.0.0.3"], "listener": "sql", "hold": 0.1}
     assert observe({"instances": [server], "settle": [row]})["settled"]["router@urs1"]["settled"] is settles
+
+
+def listing(monkeypatch, asked: dict[str, t.Any], *looks: list[int]) -> dict[str, t.Any]:
+    """Return what is seen of a server that lists other ports at each look while its clients are waited for."""
+    left = [list(ports) for ports in looks]
+
+    def listed(_unused: t.Any) -> str:
+        ports = left.pop(0) if len(left) > 1 else left[0]
+        return "".join(json.dumps({"peer": "10.0.0.3:%d" % port, "tls": True}) + "\n" for port in ports)
+
+    monkeypatch.setattr(_sight, "_listed", listed)
+    row = {"instance": "router@urs1", "listed": ["10.0.0.3"], "hold": 0.3, "gather": True, **asked}
+    return observe({"instances": [instance(sessions={"file": "/unread"})], "settle": [row]})
+
+
+def test_as_many_sessions_as_there_were_before_are_waited_for(monkeypatch) -> None:
+    late = [[4001]] * 4 + [[4001, 4002]]
+    seen = listing(monkeypatch, {"least": 2, "seconds": 60}, *late)
+    assert seen["settled"]["router@urs1"]["settled"] is True
+    assert 1 <= seen["settled"]["router@urs1"]["seconds"] < 50
+    assert [row["peer"] for row in seen["instances"]["router@urs1"]["sessions"]] == ["10.0.0.3:4001", "10.0.0.3:4002"]
+
+
+def test_sessions_of_several_looks_are_told_together_and_those_that_are_over_as_such(monkeypatch) -> None:
+    seen = listing(monkeypatch, {"whole": True, "seconds": 2}, [4001], [4002], [4003])
+    told = {row["peer"]: bool(row.get("ended")) for row in seen["instances"]["router@urs1"]["sessions"]}
+    assert told == {"10.0.0.3:4001": True, "10.0.0.3:4002": True, "10.0.0.3:4003": False}
+    assert seen["settled"]["router@urs1"]["seconds"] >= 2
+
+
+def test_a_client_is_not_settled_by_the_session_that_it_had(serve, me) -> None:
+    server = serve(silent)
+    held = [socket.create_connection(("127.0.0.1", server.port))]
+    row = {"instance": "me@here", "hold": 0.1, "present": ["127.0.0.1:%d" % server.port], "absent": []}
+    known = {**row, "known": ["%s:%d" % held[0].getsockname()]}
+
+    def settles(row: dict[str, t.Any], seconds: float) -> bool:
+        return observe({"instances": [me], "settle": [{**row, "seconds": seconds}]})["settled"]["me@here"]["settled"]
+
+    assert settles(row, 60) is True
+    assert settles(known, 0.5) is False
+    held.append(socket.create_connection(("127.0.0.1", server.port)))
+    assert settles(known, 60) is True
+    for one in held:
+        one.close()
 
 
 def test_a_list_of_sessions_that_is_not_there_is_no_empty_list(tmp_path) -> None:
