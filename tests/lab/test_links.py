@@ -457,6 +457,8 @@ def test_a_cluster_of_rabbitmq_flips_as_one_in_a_window_and_back(lab: Lab, tmp_p
     until(lambda: works(lab), 60, lambda: lab.ssh("n1", "rabbitmqctl cluster_status < /dev/null"))
     back = watch.end()
     assert [fleet.held(host, file) for host in HOSTS] == before
+    for host in HOSTS:
+        assert "No such file" in fleet.refuses(host, "cat", "/etc/rabbitmq/inter_node_tls.config")
     assert lab.ssh("n2", PING) == "pong"
     assert lab.ssh("n3", "amqp-get %s -q said" % AMQP) == "before"
     tell("rabbitmq", flip="all nodes %s s, one %s s" % flip, back="all nodes %s s, one %s s" % back)
