@@ -20,7 +20,7 @@ STANDING: t.Final = (
     " for row in rows if not row['ended']]"
 )
 #: Seconds for which a client has no session between the one that it leaves and the next.
-REST: t.Final = 2.0
+REST: t.Final = 4.0
 
 
 def on_one_port(fleet: Fleet) -> None:
