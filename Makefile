@@ -141,9 +141,9 @@ demos: tools ## Both demos, from their first line to their last, held to what th
 	@$(pytest) $(demo_tests)
 
 .PHONY: integration
-integration: tools ## The real thing: fleets on loopback, failures, independent judges; and Windows on a twin
+integration: tools ## The real thing: fleets on loopback, failures, independent judges; other systems on twins
 	@$(pytest) --numprocesses 2 --dist worksteal --durations=25 -m "not soak" $(demo_tests:%=--ignore %) \
-		tests/integration tests/windows
+		tests/integration tests/unix tests/windows
 	@echo "LEFT OUT for their time: what runs on hosts of the lab (make lab-test), and by make soak most SIGKILL points, each"
 	@echo "kind and role by itself on such hosts, what Wine says of PFX files, and the scenarios of molecule"
 

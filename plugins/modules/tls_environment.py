@@ -12,7 +12,8 @@ short_description: Give the environment variables of security libraries to proce
 version_added: 0.1.0
 description:
   - Sets variables such as C(SSL_CERT_FILE) where processes get them from. That is a drop-in of a systemd unit, an
-    environment file, a script of login shells, or C(/etc/environment).
+    environment file, a script of login shells, or C(/etc/environment). On Solaris it may be a service instance of SMF,
+    and on AIX a subsystem of SRC.
   - Its lines stand between two marks with the instance's name. Everything else in the file is kept as it is.
   - Variables that are lists, such as C(LD_LIBRARY_PATH) and C(JAVA_TOOL_OPTIONS), keep what others put there.
   - Never touches a process. Whether the running one has the variables is told in RV(running).
@@ -45,17 +46,22 @@ options:
           - What gives the variables to the processes.
           - V(unit) is a drop-in of a systemd unit, V(file) an environment file, V(login) a script that login shells
             read, and V(system) is read for all sessions of the host.
+          - V(smf) is a service instance of Solaris, V(src) a subsystem of AIX, which is started through a file then.
+          - AIX has V(file), V(login), V(src) and V(system), Solaris V(file), V(login) and V(smf).
         type: str
-        choices: [unit, file, login, system]
+        choices: [unit, file, login, system, smf, src]
         required: true
       path:
         description:
           - The file. Needed for V(file).
           - Otherwise C(/etc/systemd/system/<unit>.d/zz-connsec.conf), C(/etc/profile.d/connsec-<name>.sh) or
-            C(/etc/environment) if nothing else is said.
+            C(/etc/environment) if nothing else is said; on AIX and Solaris C(/etc/profile) for V(login), and
+            C(/etc/connsec-src/<unit>) for V(src).
         type: path
       unit:
-        description: Name of the systemd unit, for V(unit).
+        description:
+          - Name of the systemd unit, for V(unit); of the service instance, such as C(svc:/application/x:default), for
+            V(smf); of the subsystem, for V(src).
         type: str
       unit_directory:
         description: Folder of the administrator's systemd units.
@@ -69,21 +75,21 @@ options:
         description:
           - Libraries whose variables are set to O(instances[].paths), in addition to O(instances[].variables).
           - Known are V(curl), V(java), V(loader), V(node), V(openssl), V(openssl_config), V(openssl_folder) and
-            V(requests).
+            V(requests); on Solaris V(loader_32) and V(loader_64) as well.
         type: list
         elements: str
         default: []
       paths:
         description:
           - Where the files lie that O(instances[].libraries) read, with the keys V(trust), V(truststore),
-            V(libraries), V(openssl_config) and V(trust_folder) as the libraries need them.
+            V(libraries), V(libraries_32), V(libraries_64), V(openssl_config) and V(trust_folder) as the libraries need
+            them.
         type: dict
         default: {}
       system:
-        description: Operating system, which decides how the loader's variable is called.
+        description: Operating system, which decides how the loader's variable is called. The host's own by default.
         type: str
         choices: [linux, aix, solaris]
-        default: linux
       process:
         description: How the running process is found, to tell whether it has the variables.
         type: dict
@@ -93,7 +99,7 @@ options:
             description: Path of a file that begins with the number of the process.
             type: path
           service:
-            description: Name of its systemd unit.
+            description: Name of its systemd unit, its SMF service instance, or its SRC subsystem.
             type: str
       state:
         description: Whether the variables should be there. V(absent) takes our lines out.
@@ -129,7 +135,7 @@ reasons:
   type: dict
   sample: {"environment router@urs1": "SSL_CERT_FILE is not set"}
 paths:
-  description: The file of each instance.
+  description: The file of each instance, or its service instance.
   returned: success
   type: dict
   sample: {"router@urs1": /etc/systemd/system/router.service.d/zz-connsec.conf}
@@ -147,18 +153,19 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._core._environment import library_variables
 from ..module_utils._core._errors import TlsError
 from ..module_utils._host._environments import Environments
+from ..module_utils._host._system import SYSTEM
 from ..module_utils._module import finish
 
 INSTANCE = {
     "name": {"type": "str", "required": True},
-    "target": {"type": "str", "required": True, "choices": ["unit", "file", "login", "system"]},
+    "target": {"type": "str", "required": True, "choices": ["unit", "file", "login", "system", "smf", "src"]},
     "path": {"type": "path"},
     "unit": {"type": "str"},
     "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
     "variables": {"type": "dict", "default": {}},
     "libraries": {"type": "list", "elements": "str", "default": []},
     "paths": {"type": "dict", "default": {}},
-    "system": {"type": "str", "default": "linux", "choices": ["linux", "aix", "solaris"]},
+    "system": {"type": "str", "choices": ["linux", "aix", "solaris"]},
     "process": {
         "type": "dict",
         "default": {},
@@ -174,7 +181,7 @@ def wanted(instance: dict) -> dict:
     if instance["state"] == "absent":
         return {}
     given = {name: str(value) for name, value in instance["variables"].items()}
-    return {**library_variables(instance["libraries"], instance["paths"], system=instance["system"]), **given}
+    return {**library_variables(instance["libraries"], instance["paths"], system=instance["system"] or SYSTEM), **given}
 
 
 def main() -> None:

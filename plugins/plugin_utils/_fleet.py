@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from ansible import constants
 
-from ..module_utils._core._blocked import with_pairs_blocked
+from ..module_utils._core._blocked import pairs_of_other_systems, with_pairs_blocked
 from ..module_utils._core._duties import Roles, check_duties
 from ..module_utils._core._entities import Component, Host, Instance, Model
 from ..module_utils._core._errors import TlsError
@@ -276,6 +276,7 @@ def _fleet(
     declared = _declared_kinds(model)
     model = _without_settings_blocked(model, hosts, declared)
     kinds = _kinds(model, hosts, declared)
+    model = with_pairs_blocked(model, pairs_of_other_systems(model, kinds))
     refuse_split_flips(model, kinds)
     refuse_udp_on_one_port(model, kinds)
     variables = {name: str(task_vars[name]) for name in STORE_VARIABLES if task_vars.get(name)}

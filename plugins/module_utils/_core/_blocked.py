@@ -12,7 +12,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ._entities import Component, Connection, Host, Listener, Model
+from ._entities import Component, Connection, Host, Instance, Listener, Model
+from ._environment import targets_on
+from ._kind import InstanceKind
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,33 @@ def with_pairs_blocked(model: Model, why: t.Mapping[str, str]) -> Model:
     return replace(model, pairs=tuple(pairs))
 
 
+def pairs_of_other_systems(model: Model, kinds: t.Mapping[str, InstanceKind]) -> dict[str, str]:
+    """Return the pairs of which an end's kind, or what gives it its environment, is not built for its host's system."""
+    found: dict[str, str] = {}
+    for pair in model.pairs:
+        for end in pair.ends if not pair.blocked else ():
+            host = model.hosts.get(end.host)
+            if end.name in kinds and host is not None and host.os != "linux":
+                why = _not_there(end, kinds[end.name], host.os)
+                if why:
+                    found.setdefault(pair.id, why)
+    return found
+
+
+def _not_there(end: Instance, kind: InstanceKind, system: str) -> str:
+    if system not in kind.systems:
+        return "%s runs on %s, and kind %s is not built for it" % (end.name, system, kind.kind)
+    target, known = str(kind.environment.get("target") or ""), targets_on(system)
+    if target and target not in known:
+        return "%s is given its environment by %s, which %s does not have; it has %s" % (
+            end.name, target, system, ", ".join(sorted(known)),
+        )  # fmt: skip
+    return ""
+
+
 def why_host_blocked(hosts: t.Iterable[Host]) -> str | None:
     """Return why a pair between these hosts may not be touched; None if it may."""
     for host in hosts:
-        if host.os != "linux":
+        if host.os == "windows":
             return "%s runs %s, and looking at sockets and processes there is not built yet" % (host.name, host.os)
     return None

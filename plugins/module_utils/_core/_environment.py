@@ -6,6 +6,7 @@
 Four kinds of files set variables: a systemd drop-in, an environment file, a script of login shells, and
 ``/etc/environment``. In each of them an instance has lines of its own between two marks; everything else is kept as it
 is. A variable that is a list (a loader's path, Java's options) keeps what others put there, with ours in it once.
+Solaris' SMF keeps variables in its repository (``_core/_smf.py``); a subsystem of AIX's SRC is started through a file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from ._change import Change
 from ._errors import TlsError
 
-TargetName = t.Literal["unit", "file", "login", "system"]
+TargetName = t.Literal["unit", "file", "login", "system", "smf", "src"]
 
 
 class EnvironmentRefused(TlsError):
@@ -48,6 +49,8 @@ LIBRARIES: t.Final = (
     Library("java", "JAVA_TOOL_OPTIONS", "-Djavax.net.ssl.trustStore={truststore}"),
     Library("loader", "LD_LIBRARY_PATH", "{libraries}", ("linux", "solaris")),
     Library("loader", "LIBPATH", "{libraries}", ("aix",)),
+    Library("loader_32", "LD_LIBRARY_PATH_32", "{libraries_32}", ("solaris",)),
+    Library("loader_64", "LD_LIBRARY_PATH_64", "{libraries_64}", ("solaris",)),
     Library("node", "NODE_EXTRA_CA_CERTS", "{trust}"),
     Library("openssl", "SSL_CERT_FILE", "{trust}"),
     Library("openssl_config", "OPENSSL_CONF", "{openssl_config}"),
@@ -68,6 +71,7 @@ class ListRule:
 LISTS: t.Final[t.Mapping[str, ListRule]] = {
     "JAVA_TOOL_OPTIONS": ListRule(" ", "last"),
     "LD_LIBRARY_PATH": ListRule(":", "first"),
+    "LD_LIBRARY_PATH_32": ListRule(":", "first"),
     "LD_LIBRARY_PATH_64": ListRule(":", "first"),
     "LIBPATH": ListRule(":", "first"),
     "NODE_OPTIONS": ListRule(" ", "last"),
@@ -93,6 +97,7 @@ class Target:
         path: where it lies if nothing else is said; ``{unit}`` and ``{owner}`` are put in.
         head: lines before ours.
         removable: whether the file goes away once nothing stands in it, for nobody else names it.
+        systems: the operating systems that have it.
     """
 
     name: TargetName
@@ -102,6 +107,7 @@ class Target:
     path: str | None
     head: tuple[str, ...] = ()
     removable: bool = False
+    systems: tuple[str, ...] = ("linux", "aix", "solaris")
 
 
 @dataclass(frozen=True)
@@ -128,20 +134,38 @@ class Edit:
     due: tuple[str, ...]
 
 
-def wanted_environment(owner: str, target: str, variables: t.Mapping[str, str]) -> Wanted:
+def targets_on(system: str) -> dict[str, Target]:
+    """Return the kinds of places that a system has, by name."""
+    rows = {**TARGETS, **({} if system == "linux" else ELSEWHERE[system])}
+    return {name: row for name, row in rows.items() if system in row.systems}
+
+
+def target_on(owner: str, name: object, system: str) -> Target:
+    """Return a kind of place by its name.
+
+    Raises:
+        EnvironmentRefused: the system has none of this name.
+    """
+    known = targets_on(system)
+    if name not in known:
+        where = "" if system == "linux" or name not in TARGETS else " on %s" % system
+        raise EnvironmentRefused("%s: target is %r; it is one of %s%s" % (owner, name, ", ".join(sorted(known)), where))
+    return known[str(name)]
+
+
+def wanted_environment(owner: str, target: str, variables: t.Mapping[str, str], *, system: str = "linux") -> Wanted:
     """Return checked variables.
 
     Raises:
         EnvironmentRefused: a name or a value cannot be written to such a file.
     """
-    if target not in TARGETS:
-        raise EnvironmentRefused("%s: target is %r; it is one of %s" % (owner, target, ", ".join(sorted(TARGETS))))
+    place = target_on(owner, target, system)
     if not _OWNER.fullmatch(owner):
         raise EnvironmentRefused("%r is not a name that can mark lines; use letters, digits and _ . @ -" % owner)
     for name, value in variables.items():
         if not _NAME.fullmatch(name):
             raise EnvironmentRefused("%s: %r is not a name of a variable; use letters, digits and _" % (owner, name))
-        bad = _CONTROL.search(value) or next((char for char in value if char in TARGETS[target].refuses), None)
+        bad = _CONTROL.search(value) or next((char for char in value if char in place.refuses), None)
         if bad is not None:
             char = bad if isinstance(bad, str) else bad.group()
             raise EnvironmentRefused("%s: the value of %s holds %r, which cannot stand there" % (owner, name, char))
@@ -149,7 +173,7 @@ def wanted_environment(owner: str, target: str, variables: t.Mapping[str, str]) 
             raise EnvironmentRefused(
                 "%s: the value of %s has %d characters; it has 1 to %d" % (owner, name, len(value), _VALUE_LIMIT)
             )
-    return Wanted(owner, TARGETS[target], dict(variables))
+    return Wanted(owner, place, dict(variables))
 
 
 def library_variables(
@@ -319,6 +343,36 @@ def _read_login(lines: t.Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
+_PROFILE_LIST: t.Final = re.compile(r"\s*case .* in .*\) ;; \*\) (%s)=(.*); export \1 ;; esac" % _NAME.pattern)
+_PROFILE: t.Final = re.compile(r"\s*(%s)=(.*); *export \1\s*" % _NAME.pattern)
+
+
+def _read_profile(lines: t.Sequence[str]) -> list[tuple[str, str]]:
+    """Return the assignments of a profile, as shells of before POSIX have them; and as those of today."""
+    found = []
+    for line in lines:
+        match = _PROFILE_LIST.fullmatch(line) or _PROFILE.fullmatch(line)
+        if match:
+            words = _words(re.sub(r'"\$\{[^"]*\}"', "", match.group(2)))
+            found.append((match.group(1), "".join(words[:1])))
+        else:
+            found += _read_file([line])
+    return found
+
+
+def _write_profile(name: str, whole: str, ours: str) -> str:
+    """Return a line that Solaris 10's sh reads as well, which exports no assignment."""
+    line = _write_login(name, whole, ours)
+    if name not in LISTS:
+        return "%s=%s; export %s" % (name, shlex.quote(ours), name)
+    before, _unused, rest = line.partition(" *) export ")
+    return "%s *) %s; export %s ;; esac" % (before, rest[: -len(" ;; esac")], name)
+
+
+def _write_whole(name: str, whole: str, ours: str) -> str:
+    return "%s=%s; export %s" % (name, shlex.quote(whole), name)
+
+
 def _write_unit(name: str, whole: str, ours: str) -> str:
     escaped = whole.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return 'Environment="%s=%s"' % (name, escaped)
@@ -347,8 +401,26 @@ def _write_login(name: str, whole: str, ours: str) -> str:
 TARGETS: t.Final[t.Mapping[str, Target]] = {
     "file": Target("file", _read_file, _write_file, "\"'\\$`#", None),
     "login": Target("login", _read_login, _write_login, "", "/etc/profile.d/connsec-{owner}.sh", (), True),
-    "system": Target("system", _read_file, _write_file, "\"'\\$`#@", "/etc/environment"),
+    "system": Target("system", _read_file, _write_file, "\"'\\$`#@", "/etc/environment", systems=("linux", "aix")),
+    "smf": Target("smf", _read_file, _write_file, "\"'\\$`", None, systems=("solaris",)),
+    "src": Target("src", _read_profile, _write_whole, "", "/etc/connsec-src/{unit}", (), True, ("aix",)),
     "unit": Target(
-        "unit", _read_unit, _write_unit, "", "/etc/systemd/system/{unit}.d/zz-connsec.conf", ("[Service]",), True
+        "unit",
+        _read_unit,
+        _write_unit,
+        "",
+        "/etc/systemd/system/{unit}.d/zz-connsec.conf",
+        ("[Service]",),
+        True,
+        ("linux",),
     ),
+}
+#: What is another one elsewhere. No folder of scripts is read there by login shells, but one file; and AIX's
+#: ``/etc/environment`` is read by programs that know neither quotes nor blanks in a value.
+ELSEWHERE: t.Final[t.Mapping[str, t.Mapping[str, Target]]] = {
+    "aix": {
+        "login": Target("login", _read_profile, _write_profile, "", "/etc/profile"),
+        "system": Target("system", _read_file, _write_file, "\"'\\$`#@ ", "/etc/environment", systems=("aix",)),
+    },
+    "solaris": {"login": Target("login", _read_profile, _write_profile, "", "/etc/profile")},
 }

@@ -138,7 +138,7 @@ class InstanceKind:
     ``makes`` has the modes of files that are made where they are missing, and ``effects`` what other programs that read
     a file are told once it has changed. ``usages`` are what identities of its instances are issued for besides what
     they are used for in enumerated connections; ``restarts`` are the stages of the steps that restart its process
-    although ``apply`` is ``reload``.
+    although ``apply`` is ``reload``, and ``systems`` the operating systems on which the kind was built.
     """
 
     kind: str
@@ -155,6 +155,7 @@ class InstanceKind:
     apply: str = "reload"
     restarts: tuple[str, ...] = ()
     workers: str = "kept"
+    systems: tuple[str, ...] = ("linux",)
     edits: str = "tasks"
     usages: tuple[str, ...] = ()
     process: t.Mapping[str, t.Any] = field(default_factory=dict)
@@ -189,6 +190,7 @@ FIELDS: t.Final[t.Mapping[str, tuple[type | tuple[type, ...], t.Any]]] = {
     "apply": (str, "reload"),
     "restarts": (list, []),
     "workers": (str, "kept"),
+    "systems": (list, ["linux"]),
     "edits": (str, "tasks"),
     "usages": (list, []),
     "process": (dict, {}),

@@ -37,6 +37,7 @@ _CHOICES: t.Final[t.Mapping[str, t.Sequence[str]]] = {
     "formats": FORMATS,
     "restarts": STEPS,
     "shape": SHAPES,
+    "systems": ("linux", "aix", "solaris"),
     "usages": USAGES,
     "workers": WORKERS,
 }

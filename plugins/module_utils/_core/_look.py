@@ -147,6 +147,9 @@ class LookPlan:
             "probes": [*dialled, *(self._through(fronts[name]) for name in sorted(fronts))],
         }
         settling = [row for _name, row in sorted(self._settling.get(host, {}).items())]
+        system = scene.model.hosts[host].os if host in scene.model.hosts else "linux"
+        if system != "linux":
+            request["system"] = system
         if settling:
             request["settle"] = [self._settled(pair, end, settle) for pair, end in settling]
         if host in self._collected:

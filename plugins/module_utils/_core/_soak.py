@@ -24,13 +24,18 @@ _SKEW: t.Final = 300.0
 def listeners_by_host(scene: Scene) -> dict[str, list[dict[str, t.Any]]]:
     """Return the listeners that the collector of each host is to watch: those of pairs that nobody blocks."""
     servers = {(pair.server, pair.listener) for pair in scene.model.pairs if not pair.blocked}
-    servers = {row for row in servers if scene.model.managed(row[0])}
+    servers = {row for row in servers if scene.model.managed(row[0]) and collects(scene, row[0])}
     found: dict[str, list[dict[str, t.Any]]] = {}
     for server, listener in servers:
         addresses = sorted(scene.addresses_of(server.host))
         row = {"id": listener_id(server, listener.name), "addresses": addresses, "port": listener.port}
         found.setdefault(server.host, []).append(row)
     return {host: sorted(rows, key=lambda row: str(row["id"])) for host, rows in found.items()}
+
+
+def collects(scene: Scene, server: Instance) -> bool:
+    """Return whether the collector can run at a server: it reads what Linux alone shows."""
+    return scene.model.hosts[server.host].os == "linux"
 
 
 def servers_of(model: Model, pair_ids: t.Collection[str]) -> list[Instance]:
@@ -52,6 +57,11 @@ def why_not_soaked(scene: Scene, pair: Pair, seconds: float) -> Evidence | None:
     if not scene.model.managed(pair.server):
         return None  # who uses it is known to its owner
     listener = listener_id(pair.server, pair.listener.name)
+    if not collects(scene, pair.server):
+        expected = "the peers of %s were collected for %s" % (listener, _days(seconds))
+        found = "collecting them is not built for %s" % scene.model.hosts[pair.server.host].os
+        todo = "run again with -e tls_soak=0, if watching for tls_watch seconds will do"
+        return fails("enforced", expected, found, "held", todo=todo)
     seen = scene.soaked.get(listener, SeenSoak())
     who = _who_used_it(scene, pair, seen, seconds)
     if who is not None:

@@ -16,6 +16,7 @@ import typing as t
 
 from .._core._masked import masked
 from ._process import ProcessUnknown, pids_of
+from ._system import IS_LINUX, SYSTEM
 
 AUDIT_LOG: t.Final = "/var/log/audit/audit.log"
 #: Below this port a process needs a capability (ip(7)).
@@ -52,6 +53,9 @@ def causes(
         since: when it was told.
     """
     unit = str(process.get("service") or "")
+    if not IS_LINUX:
+        words = _service_log(unit) if unit else ""
+        return ["it says: " + words] if words else []
     shown = _properties(unit) if unit else {}
     try:
         pids = pids_of(process)
@@ -196,6 +200,14 @@ def _last_words(unit: str, since: float) -> str:
     name = unit if "." in unit else unit + ".service"
     lines = [line.strip() for line in _journal(since, "_SYSTEMD_UNIT=" + name) if line.strip()]
     # a service manager may try again, and the first words of the next try are the last ones
+    telling = [line for line in lines if _TROUBLE.search(line)] or lines
+    return " / ".join(masked(line) for line in dict.fromkeys(telling[-_LINES:]))
+
+
+def _service_log(fmri: str) -> str:
+    """Return the last lines of trouble in the log of a service instance of Solaris; AIX's SRC keeps none."""
+    path = _said(["/usr/bin/svcs", "-L", fmri]).strip() if SYSTEM == "solaris" else ""
+    lines = [line.strip() for line in (_tail(path) if path else ()) if line.strip()]
     telling = [line for line in lines if _TROUBLE.search(line)] or lines
     return " / ".join(masked(line) for line in dict.fromkeys(telling[-_LINES:]))
 

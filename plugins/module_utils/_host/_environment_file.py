@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 from .._core._environment import (
@@ -15,9 +16,11 @@ from .._core._environment import (
     Wanted,
     effective,
     plan_environment,
+    target_on,
     wanted_environment,
 )
 from ._reading import FileUnreadable, read_text
+from ._system import IS_LINUX, SYSTEM
 
 #: Where systemd finds units, the most important folder first (systemd.unit(5)).
 UNIT_FOLDERS: t.Final = (
@@ -39,12 +42,11 @@ def environment_path(owner: str, spec: t.Mapping[str, t.Any]) -> str:
     Raises:
         EnvironmentRefused: the target has no path of its own and none is given, or it is not one that can be used.
     """
-    target = TARGETS.get(str(spec.get("target")))
-    if target is None:
-        known = ", ".join(sorted(TARGETS))
-        raise EnvironmentRefused("%s: target is %r; it is one of %s" % (owner, spec.get("target"), known))
+    target = target_on(owner, spec.get("target"), SYSTEM)
     unit = str(spec.get("unit") or "")
     path = spec.get("path") or target.path
+    if target.name in ("smf", "src"):
+        path = _service_path(owner, target.name, unit, spec.get("path"))
     if not path:
         raise EnvironmentRefused("%s: target %s needs a path, for it has no place of its own" % (owner, target.name))
     if not spec.get("path") and target.name == "unit":
@@ -54,10 +56,21 @@ def environment_path(owner: str, spec: t.Mapping[str, t.Any]) -> str:
             )
         unit = unit if "." in unit else unit + ".service"
         path = os.path.join(str(spec.get("unit_directory") or UNIT_FOLDERS[0]), unit + ".d", "zz-connsec.conf")
-    path = str(path).format(owner=owner) if not spec.get("path") else str(path)
+    path = str(path).format(owner=owner) if not spec.get("path") and target.name != "smf" else str(path)
+    if target.name == "smf":
+        return path
     if not os.path.isabs(path) or os.path.normpath(path) != path or not path.isprintable():
         raise EnvironmentRefused("%s: path is %r; it is an absolute path without .. in it" % (owner, path))
     return path
+
+
+def _service_path(owner: str, target: str, unit: str, path: t.Any) -> str:
+    """Return the service instance itself for SMF, the file through which a subsystem is started for SRC."""
+    rule = r"svc:/[A-Za-z0-9][A-Za-z0-9_.,/-]*:[A-Za-z0-9][A-Za-z0-9_.,-]*" if target == "smf" else r"[A-Za-z0-9_.-]+"
+    example = "a service instance, such as svc:/application/x:default" if target == "smf" else "the name of a subsystem"
+    if not re.fullmatch(rule, unit):
+        raise EnvironmentRefused("%s: unit is %r; for target %s it is %s" % (owner, unit, target, example))
+    return unit if target == "smf" else str(path or (TARGETS["src"].path or "").format(unit=unit))
 
 
 def environment_edit(owner: str, spec: t.Mapping[str, t.Any], variables: t.Mapping[str, str]) -> tuple[str, Edit]:
@@ -67,8 +80,14 @@ def environment_edit(owner: str, spec: t.Mapping[str, t.Any], variables: t.Mappi
         EnvironmentRefused: the specification or a value makes no sense.
         FileUnreadable: the file cannot be read.
     """
-    wanted = wanted_environment(owner, str(spec.get("target")), variables)
+    wanted = wanted_environment(owner, str(spec.get("target")), variables, system=SYSTEM)
     path = environment_path(owner, spec)
+    if not IS_LINUX:
+        from ._service_environment import service_edit
+
+        edit = service_edit(wanted, path, spec)
+        if edit is not None:
+            return path, edit
     return path, plan_environment(wanted, found=read_text(path), elsewhere=elsewhere(wanted, spec, path))
 
 

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import os
-import stat
 import typing as t
 
 from .._core._change import Change
-from .._core._environment import EnvironmentRefused, holds, plan_environment, wanted_environment
+from .._core._environment import EnvironmentRefused, Wanted, holds, plan_environment, wanted_environment
 from ._environment_file import elsewhere, environment_path
-from ._files import make_directory, write_durable
+from ._files import as_found, make_directory, write_durable
 from ._process import ProcessUnknown, pids_of, systemctl, variables_of
-from ._reading import Owner, read_text
+from ._reading import read_text
+from ._system import IS_LINUX, SYSTEM
 
 #: sd_booted(3)
 _SYSTEMD_RUNS: t.Final = "/run/systemd/system"
@@ -44,6 +44,7 @@ class Environments:
         self.changes: list[Change] = []
         self.paths: dict[str, str] = {}
         self._units: set[str] = set()
+        self._services: dict[str, t.Any] = {}
         for spec, variables in asked:
             self._plan(spec, variables)
 
@@ -51,8 +52,11 @@ class Environments:
         owner = str(spec["name"])
         if owner in self.paths:
             raise EnvironmentRefused("%s is given twice; give an instance once, with all its variables" % owner)
-        wanted = wanted_environment(owner, str(spec.get("target")), variables)
+        wanted = wanted_environment(owner, str(spec.get("target")), variables, system=SYSTEM)
         path = environment_path(owner, spec)
+        if not IS_LINUX and wanted.target.name in ("smf", "src"):
+            self._plan_service(wanted, path, spec)
+            return
         if path not in self._texts:
             self._texts[path] = read_text(path)
         edit = plan_environment(wanted, found=self._texts[path], elsewhere=elsewhere(wanted, spec, path))
@@ -67,8 +71,21 @@ class Environments:
             self._texts[path] = edit.text
             self._units.update(["unit"] if unit else [])
 
+    def _plan_service(self, wanted: Wanted, path: str, spec: t.Mapping[str, t.Any]) -> None:
+        """Plan what a service manager has to be told; a service is one instance's."""
+        from ._service_environment import Service
+
+        service = Service(wanted, path, spec)
+        self.paths[wanted.owner] = path
+        if service.change is not None:
+            self.changes.append(service.change)
+            self._services[service.change.target] = service
+
     def make(self, change: Change) -> None:
         """Write the file of one change. The last one of those that share it has all of them in it."""
+        if change.target in self._services:
+            self._services[change.target].make()
+            return
         path = self.paths[self._owners[change.target]]
         text = self._texts[path]
         if text == read_text(path):
@@ -77,7 +94,7 @@ class Environments:
             os.unlink(path)
             return
         make_directory(os.path.dirname(path), mode=0o755)
-        mode, owner = _as_found(path)
+        mode, owner = as_found(path)
         write_durable(path, text.encode("utf-8", "surrogateescape"), mode=mode, owner=owner)
 
     def settle(self) -> None:
@@ -111,12 +128,3 @@ def _is_unread(unit: str) -> bool:
         return systemctl("show", "--property=NeedDaemonReload", "--value", "--", unit).strip() == "yes"
     except ProcessUnknown:
         return False
-
-
-def _as_found(path: str) -> tuple[int, Owner | None]:
-    """Return mode and owner of a file, which it keeps: an environment file may hold secrets of others."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return 0o644, None  # the sessions and programs that read it are not root's
-    return stat.S_IMODE(found.st_mode), Owner(found.st_uid, found.st_gid)

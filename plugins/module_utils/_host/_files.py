@@ -149,6 +149,15 @@ def _is_file(path: str) -> bool:
     return True
 
 
+def as_found(path: str) -> tuple[int, Owner | None]:
+    """Return mode and owner of a file, which it keeps: an environment file may hold secrets of others."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return 0o644, None  # the sessions and programs that read it are not root's
+    return stat.S_IMODE(found.st_mode), Owner(found.st_uid, found.st_gid)
+
+
 def remove(path: str) -> bool:
     """Remove a file durably; return whether there was one."""
     try:
@@ -215,10 +224,16 @@ def _make_one(path: str, *, mode: int, owner: Owner | None) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Return when the disk has the names in a folder."""
+    """Return when the disk has the names in a folder.
+
+    AIX has no such call for folders (fsync there takes files open for writing): its journal has the name.
+    """
     file = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
     finally:
         os.close(file)
 

@@ -15,6 +15,7 @@ from .._core._manifest import identities_in
 from ._installed import LOADED, PENDING, Json, linked, manifest_of, read_json
 from ._process import runs, started_at
 from ._reading import FilesError, read_regular
+from ._system import IS_LINUX
 
 #: What a folder is called while it is emptied.
 GONE: t.Final = ".gone-"
@@ -95,6 +96,8 @@ def used_by(directory: str, name: str) -> list[str]:
     except FilesError as error:
         return [str(error)]
     found = ["process %d was given it and still runs" % pid for pid in _still_running(loaded)]
+    if not IS_LINUX:
+        return [*found, "nobody can tell here which process names it: see for yourself, then remove %s" % base]
     found += ["process %d names it" % pid for pid in _naming(base + "/")]
     return found + ["%s names it" % path for path in configurations(base, base + "/")]
 

@@ -9,6 +9,8 @@ import functools
 import socket
 import typing as t
 
+from ._system import IS_LINUX
+
 #: Looks use ports of their own only where there are this many.
 _PROBE_PORTS_LEAST: t.Final = 1024
 
@@ -19,6 +21,10 @@ def own_addresses() -> list[str]:
     Sources: ``/proc/net/fib_trie`` names an IPv4 address before the line that calls it ``/32 host LOCAL``,
     ``/proc/net/if_inet6`` has an IPv6 address in each line, and in its fourth field the scope (00 is global).
     """
+    if not IS_LINUX:
+        from ._unix import own_addresses as shown
+
+        return shown()
     found: set[str] = set()
     address = ""
     for line in _lines("/proc/net/fib_trie"):

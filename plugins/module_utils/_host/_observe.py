@@ -17,13 +17,14 @@ import typing as t
 from .._core._errors import TlsError
 from ._network import own_addresses, probe_ports
 from ._sight import Asked, Json, RequestRefused, Sight
+from ._system import SYSTEM
 
 #: A request never makes a host watch for longer than this.
 _WATCH_LIMIT: t.Final = 3600.0
 #: Seconds between two looks at sockets, by which a session that stands is told from one that comes and goes.
 _STANDING: t.Final = 0.25
 #: What a request may ask for.
-_KEYS: t.Final = ("directory", "instances", "probes", "watch", "settle", "soak", "leftovers", "token")
+_KEYS: t.Final = ("directory", "instances", "probes", "watch", "settle", "soak", "leftovers", "token", "system")
 
 
 def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> Json:
@@ -33,8 +34,8 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
     own is taken for one of theirs.
 
     Args:
-        request: ``directory``, ``instances``, ``probes``, ``watch``, ``settle``, ``soak``, ``leftovers`` and ``token``,
-            all optional; described in ``docs/looking.md``.
+        request: ``directory``, ``instances``, ``probes``, ``watch``, ``settle``, ``soak``, ``leftovers``, ``token`` and
+            ``system``, all optional; described in ``docs/looking.md``.
         stranger: certificate and key of an authority that nobody trusts, for the probes that ask for it.
 
     Raises:
@@ -42,6 +43,10 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
         TlsError: a probe of it makes no sense.
     """
     directory = str(request.get("directory") or "/etc/connsec")
+    if request.get("system", "linux" if "token" in request else SYSTEM) != SYSTEM:
+        raise RequestRefused(
+            "this host runs %s, and the model says %s: correct its os" % (SYSTEM, request.get("system", "linux"))
+        )
     sights = _sights(request, directory)
     probes = _parsed(request.get("probes") or (), stranger)
     for sight in sights.values():

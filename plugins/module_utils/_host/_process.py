@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from .._core._errors import TlsError
+from ._system import IS_LINUX
 
 #: A pid file holds a number and perhaps more lines (PostgreSQL writes seven).
 _PID_FILE_LIMIT: t.Final = 4096
@@ -36,6 +37,8 @@ def pids_of(process: t.Mapping[str, t.Any] | None) -> list[int]:
         return []
     if process.get("pid_file"):
         main, group = _pid_in(str(process["pid_file"])), ""
+    elif process.get("service") and not IS_LINUX:
+        return _asked("members", str(process["service"])) or []
     elif process.get("service"):
         main, group = _service(str(process["service"]))
     else:
@@ -46,8 +49,32 @@ def pids_of(process: t.Mapping[str, t.Any] | None) -> list[int]:
     return [main] + [pid for pid in grouped or descendants(main) if pid != main]
 
 
+def _asked(what: str, *words: t.Any) -> t.Any:
+    """Return what the tools of another system than Linux say; nothing of them is loaded on Linux.
+
+    Raises:
+        ProcessUnknown: they cannot be asked, or say what cannot be read.
+    """
+    from .._core._unix import ToolUnread
+    from ._unix import members, processes, started_at, uid_of, variables_of
+
+    questions: dict[str, t.Callable[..., t.Any]] = {
+        "members": members,
+        "processes": processes,
+        "started": started_at,
+        "uid": uid_of,
+        "variables": variables_of,
+    }
+    try:
+        return questions[what](*words)
+    except ToolUnread as error:
+        raise ProcessUnknown(str(error)) from error
+
+
 def runs(pid: int) -> bool:
     """Return whether a process is there; one that ended stays listed, for ever where no parent asks (in containers)."""
+    if not IS_LINUX:
+        return pid in _asked("processes")
     return os.path.isdir("/proc/%d" % pid) and _stat(pid)[:1] != ["Z"]
 
 
@@ -68,9 +95,8 @@ def _pid_in(path: str) -> int | None:
 
 def _refuse_foreign(path: str, status: os.stat_result, pid: int) -> None:
     """Refuse a pid file by which one account could have another one's process reloaded or read."""
-    try:
-        runs_as = os.stat("/proc/%d" % pid).st_uid
-    except OSError:
+    runs_as = _uid_of(pid)
+    if runs_as is None:
         return  # it is gone, and nothing is done to it
     if status.st_mode & 0o002:
         raise ProcessUnknown("everybody may write to the pid file %s; make it 0644" % path)
@@ -79,6 +105,16 @@ def _refuse_foreign(path: str, status: os.stat_result, pid: int) -> None:
             "the pid file %s belongs to %s, and process %d to %s; give the file to root or to the process's account"
             % (path, _name_of(status.st_uid), pid, _name_of(runs_as))
         )
+
+
+def _uid_of(pid: int) -> int | None:
+    if not IS_LINUX:
+        uid: int | None = _asked("uid", pid)
+        return uid
+    try:
+        return os.stat("/proc/%d" % pid).st_uid
+    except OSError:
+        return None
 
 
 def _name_of(uid: int) -> str:
@@ -131,6 +167,10 @@ def _group(group: str) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """Return the children of a process, and theirs."""
+    if not IS_LINUX:
+        from .._core._unix import family
+
+        return family(_asked("processes"), pid)
     parents: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -155,7 +195,10 @@ def _stat(pid: int) -> list[str]:
 
 
 def started_at(pid: int) -> float | None:
-    """Return the moment at which a process was started, in seconds since 1970."""
+    """Return the moment at which a process was started, in seconds since 1970; never a later one than it was."""
+    if not IS_LINUX:
+        at: float | None = _asked("started", pid)
+        return at
     stat = _stat(pid)
     if len(stat) < 20:
         return None
@@ -166,11 +209,8 @@ def started_at(pid: int) -> float | None:
 
 def user_of(pid: int) -> str | None:
     """Return the account that a process runs as."""
-    try:
-        uid = os.stat("/proc/%d" % pid).st_uid
-    except OSError:
-        return None
-    return _name_of(uid)
+    uid = _uid_of(pid)
+    return None if uid is None else _name_of(uid)
 
 
 def variables_of(pid: int, names: t.Collection[str]) -> dict[str, str | None]:
@@ -179,6 +219,8 @@ def variables_of(pid: int, names: t.Collection[str]) -> dict[str, str | None]:
     Raises:
         ProcessUnknown: the process is gone, or another account's.
     """
+    if not IS_LINUX:
+        return dict(_asked("variables", pid, names))
     try:
         with open("/proc/%d/environ" % pid, "rb") as file:
             pairs = file.read(_ENVIRONMENT_LIMIT).split(b"\0")

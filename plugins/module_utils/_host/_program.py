@@ -19,6 +19,7 @@ from .._core._masked import masked
 from ._dial import hang_up
 from ._process import ProcessUnknown, pids_of
 from ._sockets import inodes, tcp_rows
+from ._system import IS_LINUX
 
 #: Seconds for a configuration test, a reload or a restart.
 COMMAND_SECONDS: t.Final = 120.0
@@ -89,6 +90,11 @@ def _manage(unit: str, what: str) -> None:
     A program that did not start with its new configuration has been tried several times, and systemd refuses further
     ones for a while, though it may have another by now (systemd.unit, StartLimitIntervalSec=).
     """
+    if not IS_LINUX:
+        from ._unix_control import manage
+
+        manage(unit, what, run=run)
+        return
     if what == "restart":
         with contextlib.suppress(ProgramError):  # it has not failed, or was never loaded
             run(["systemctl", "reset-failed", "--", unit], what="forgetting earlier failures")

@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sockets of this host as Linux lists them; private to this collection."""
+"""The sockets of this host as Linux lists them, and as ``netstat`` does elsewhere; private to this collection."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from .._core._errors import TlsError
 from ._network import probe_ports
+from ._system import IS_LINUX
 
 #: include/net/tcp_states.h
 STATES: t.Final[t.Mapping[str, str]] = {
@@ -48,7 +49,8 @@ class Row:
         local: address and port of this end.
         peer: address and port of the other end; 0.0.0.0 and 0 for a listener.
         state: name of its state.
-        inode: what ``/proc/<pid>/fd`` shows of it; 0 once no process has it any more.
+        inode: what ``/proc/<pid>/fd`` shows of it, elsewhere its process; 0 once no process has it any more, or where
+            the system does not say whose it is.
     """
 
     local: End
@@ -76,8 +78,10 @@ def tcp_rows(ports: t.Collection[int] | None = None, *, folder: str = "/proc/net
     """Return the TCP sockets, or those with one of ``ports`` at either end.
 
     Raises:
-        SocketsUnknown: this is not Linux.
+        SocketsUnknown: this system does not list them.
     """
+    if not IS_LINUX:
+        return _by_netstat(ports)
     wanted = None if ports is None else frozenset(b"%04X" % port for port in ports)
     rows: list[Row] = []
     read = 0
@@ -96,6 +100,18 @@ def tcp_rows(ports: t.Collection[int] | None = None, *, folder: str = "/proc/net
     if not read:
         raise SocketsUnknown("%s lists no TCP sockets; sockets can be looked at on Linux only" % folder)
     return rows
+
+
+def _by_netstat(ports: t.Collection[int] | None) -> list[Row]:
+    """Return the same on AIX and Solaris."""
+    from .._core._unix import ToolUnread
+    from ._unix import sockets
+
+    try:
+        rows = [Row(each.local, each.peer, each.state, each.pid or 0) for each in sockets()]
+    except ToolUnread as error:
+        raise SocketsUnknown(str(error)) from error
+    return [row for row in rows if ports is None or {row.local[1], row.peer[1]} & set(ports)]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -118,6 +134,8 @@ def inodes(pids: t.Iterable[int]) -> set[int]:
     Raises:
         SocketsUnknown: this account may not look at them.
     """
+    if not IS_LINUX:
+        return set(pids)
     found: set[int] = set()
     for pid in pids:
         folder = "/proc/%d/fd" % pid
@@ -141,7 +159,8 @@ def own_sockets(pids: t.Sequence[int], *, addresses: t.Collection[str] = ()) -> 
     """Return the sockets of these processes, and what is left of sockets at these addresses.
 
     A socket in TIME_WAIT belongs to no process any more, so it is counted to those that use its address, unless its
-    port is one of our looks'.
+    port is one of our looks'. A system that does not say whose its sockets are, such as AIX, shows all of them, owned
+    by nobody: such a one speaks against everybody who may have it, and for nobody.
 
     Args:
         pids: the processes; the sockets are those of the first one's network namespace.
@@ -152,6 +171,8 @@ def own_sockets(pids: t.Sequence[int], *, addresses: t.Collection[str] = ()) -> 
     mine = inodes(pids)
     rows = tcp_rows(folder=net_folder(pids[0]))
     owned = [row for row in rows if row.inode in mine and row.inode]
+    if not IS_LINUX and not any(row.inode for row in rows):
+        return [row for row in rows if row.state != "LISTEN"]
     local = {*addresses, *(row.local[0] for row in owned)} - set(WILDCARDS)
     ended = [row for row in rows if row.state == "TIME_WAIT" and row.local[0] in local]
     return owned + [row for row in ended if row.local[1] not in probe_ports()]
@@ -163,6 +184,8 @@ def udp_ports(pids: t.Sequence[int]) -> set[int]:
     Raises:
         SocketsUnknown: this is not Linux, or this account may not look at them.
     """
+    if not IS_LINUX:
+        raise SocketsUnknown("nothing here tells whose a UDP socket is; UDP ports can be looked at on Linux only")
     mine, found, read = inodes(pids), set(), 0
     for name in ("udp", "udp6"):
         try:

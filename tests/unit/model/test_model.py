@@ -402,7 +402,6 @@ BLOCKED = [
         "A decided until 2027-06-30 not to protect it: old",
     ),
     ([(("hosts", "urs1"), {"os": "windows"})], "urs1 runs windows"),
-    ([(("hosts", "cfg1"), {"os": "aix"})], "cfg1 runs aix"),
     (
         [((*CONFSERV, "managed"), False), ((*CONFSERV, "hosts"), DELETE), ((*CONFSERV, "addresses"), ["10.0.0.8"])],
         "confserv is not ours and has no trust_file",

@@ -1,0 +1,4 @@
+# Copyright: connsec.tls contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Twins of AIX and Solaris on loopback: their Python, their tools, their service managers; docs/aix_solaris.md."""
