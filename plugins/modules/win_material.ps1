@@ -166,7 +166,7 @@ function Get-KeyPath {
     return $null
 }
 
-function Get-Certificate {
+function Get-StoreContent {
     # The rights on a key are looked at where the certificate is one of ours.
     param([string]$Store, [string]$Ours)
     $rows = @{}
@@ -211,7 +211,7 @@ function Get-State {
     }
     $stores = @{}
     foreach ($store in "My", "CA", "Root") {
-        $stores[$store] = Get-Certificate -Store $store -Ours $ours
+        $stores[$store] = Get-StoreContent -Store $store -Ours $ours
     }
     return @{
         build = [System.Environment]::OSVersion.Version.Build
