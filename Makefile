@@ -173,7 +173,7 @@ soak: tools ## The long ones: SIGKILL at every point, each kind by itself on hos
 	@$(MAKE) molecule-all
 
 .PHONY: bench
-bench: run-venv ## Measures against ping, a plain loop and community.crypto; writes build/bench.json
+bench: test-venv ## Measures against ping, a plain loop and community.crypto; writes build/bench.json
 	@scripts/venv build/venv-bench controller bench
 	@$(python) tests/bench/bench.py --output build/bench.json
 

@@ -8,17 +8,23 @@ from __future__ import annotations
 import base64
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._material import IdentityInfo, by_folder
+from ..module_utils._module import diff_of
 from ..plugin_utils._place import STORE_VARIABLES
 from ..plugin_utils._run import refuse_while_held
 from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, standing, store_paths
 from ..plugin_utils._variables import plain
 
+if t.TYPE_CHECKING:
+    from ..module_utils._core._windows_material import Order
+
 MODULE = "connsec.tls.material"
+WINDOWS_MODULE = "connsec.tls.win_material"
+DIRECTORY = "/etc/connsec"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -46,10 +52,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     lacking[str(row["name"])] = str(error)
         except TlsError as error:
             raise AnsibleActionFail(str(error)) from None
+        if self._on_windows_host:
+            return _with_failures(self._installed_on_windows(arguments, rows, variables), lacking)
         result: dict[str, t.Any] = self._execute_module(
             module_name=MODULE, module_args={**arguments, "instances": rows}, task_vars=variables
         )
         return _with_failures(result, lacking)
+
+    @property
+    def _on_windows_host(self) -> bool:
+        """Whether it is PowerShell that answers; other shells do not say that they are no such thing."""
+        return bool(getattr(self._connection._shell, "_IS_WINDOWS", False))
 
     def _refuse_unpipelined(self) -> None:
         """Refuse a connection that would put the payload, keys and all, into a temporary file of the host."""
@@ -88,6 +101,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             task_vars, "tls_store_passphrase"
         )
         formats = tuple(row.get("formats") or ("pem",))
+        if self._on_windows_host:
+            asked["formats"] = list(formats)
+        elif "store" in formats:
+            raise TlsError("%s reads the format store, which is that of Windows; name what it reads here" % row["name"])
         identities = by_folder(row.get("identity"), row.get("identities") or ())
         not_issued = {folder: {"certificate": NOT_ISSUED_YET} for folder in identities}
         unknown = {"identities": not_issued, "trust": [NOT_ISSUED_YET], "formats": sorted({"pem", *formats})}
@@ -115,6 +132,36 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "born": {folder: dict(row) for folder, row in found.born.items()},
             "files": files,
         }
+
+    def _installed_on_windows(
+        self, arguments: t.Mapping[str, t.Any], rows: list[dict[str, t.Any]], task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        """Install on a Windows host, where a module shows and obeys, and all is decided here."""
+        from ..module_utils._core._windows_host import windows_directory
+        from ..plugin_utils._windows import Asked, install
+
+        def call(*, accounts: list[str], orders: list[Order]) -> dict[str, t.Any]:
+            given = {"directory": directory, "accounts": accounts, "orders": orders}
+            found: dict[str, t.Any] = self._execute_module(
+                module_name=WINDOWS_MODULE, module_args=given, task_vars=task_vars
+            )
+            if found.get("unreachable"):
+                raise AnsibleConnectionFailure(str(found.get("msg")))
+            if found.get("failed"):
+                raise AnsibleActionFail(str(found.get("msg")))
+            return found
+
+        try:
+            if arguments.get("look"):
+                raise TlsError("material answers no look on Windows hosts")
+            directory = windows_directory(str(arguments.get("directory") or DIRECTORY), default=DIRECTORY)
+            state = arguments.get("state") or "present"
+            form = str(self._variable(task_vars, "tls_windows_pfx") or "auto")
+            done = install(Asked(directory, state, rows, check=bool(self._task.check_mode), form=form), call)
+        except TlsError as error:
+            raise AnsibleActionFail(str(error)) from None
+        facts = {"tls_thumbprints": done.result["thumbprints"]}
+        return {**done.result, "diff": diff_of(done.changes), "ansible_facts": facts}
 
 
 def _with_failures(result: dict[str, t.Any], lacking: t.Mapping[str, str]) -> dict[str, t.Any]:

@@ -35,7 +35,7 @@ attributes:
     support: full
 options:
   directory:
-    description: The host's folder for instances.
+    description: The host's folder for instances. On Windows the default stands for C(C:\ProgramData\connsec).
     type: path
     default: /etc/connsec
   instances:
@@ -74,9 +74,11 @@ options:
         description:
           - What it reads. V(java) is a truststore that Java reads, V(pkcs12) a keystore, V(combined) one PEM file of
             certificate, chain and key, V(crl) the revocation lists of the authorities that it trusts.
+          - V(store), on Windows alone, is the machine's certificate stores. The certificate goes into C(My) with a key
+            that cannot be exported, the chain into C(CA), and the roots into C(Root).
         type: list
         elements: str
-        choices: [pem, combined, pkcs12, java, crl]
+        choices: [pem, combined, pkcs12, java, crl, store]
         default: [pem]
       files:
         description: Set by the action plugin, the files of the generation.
@@ -150,6 +152,8 @@ options:
     type: dict
 notes:
   - The passphrase comes from the variable C(tls_identities_passphrase), else from C(tls_store_passphrase).
+  - On Windows hosts M(connsec.tls.win_material) is called, once to look and once more where something is due. The
+    variable C(tls_windows_pfx) says in which form a PFX is made, V(aes256) or V(3des). C(docs/windows.md) has the rest.
 """
 
 EXAMPLES = r"""
@@ -179,6 +183,13 @@ failures:
   returned: always
   type: dict
   sample: {}
+thumbprints:
+  description:
+    - By folder of an instance, the thumbprints of its certificates, by the folder of each identity. That of the default
+      identity has no folder. The fact C(tls_thumbprints) of the host holds the same.
+  returned: on Windows
+  type: dict
+  sample: {"router": {"": "3E2F0C5D9A41B7E8C6D5F4A3B2C1D0E9F8A7B6C5"}}
 observation:
   description: What M(connsec.tls.observe) returns.
   returned: when O(look) is given
@@ -216,7 +227,7 @@ INSTANCE = {
     "formats": {
         "type": "list",
         "elements": "str",
-        "choices": ["pem", "combined", "pkcs12", "java", "crl"],
+        "choices": ["pem", "combined", "pkcs12", "java", "crl", "store"],
         "default": ["pem"],
     },
     "files": {"type": "list", "elements": "dict", "options": FILE, "default": []},

@@ -119,8 +119,8 @@ def material(
         paths: of the store.
         identities: their names, by the folders of a generation; none for an instance that only verifies.
         trust: the authorities whose certificates the instance accepts.
-        formats: ``pem``, ``combined`` (certificate, key and chain in one file), ``pkcs12`` (a keystore), ``java`` (a
-            truststore that Java reads), ``crl`` (revocation lists).
+        formats: ``pem``, ``combined`` (certificate, chain and key in one file), ``pkcs12`` (a keystore), ``java`` (a
+            truststore that Java reads), ``crl`` (revocation lists), ``store`` (a Windows host's stores).
         passphrase: that of the identities; an instance that only verifies, or has a key of its own, needs none.
         instance: name of the instance, after which the password of its keystores is made; by default the identity's.
         now: seconds since 1970; by default the controller's clock.
@@ -318,6 +318,7 @@ _MAKERS: t.Mapping[str, t.Callable[[Holding], dict[str, bytes]]] = {
     "java": _truststore_files,
     "pem": _pem_files,
     "pkcs12": _keystore_files,
+    "store": lambda _holding: {},  # certificates of a Windows host's stores lie in no file
 }
 
 

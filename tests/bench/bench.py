@@ -27,6 +27,7 @@ import handshake_bench
 import pki_bench
 import plan_bench
 import rollout_bench
+import windows_bench
 from commands import ROOT
 
 #: Version of `bench.json`.
@@ -38,6 +39,7 @@ PARTS: t.Final[t.Mapping[str, t.Callable[[Path], t.Mapping[str, float]]]] = {
     "handshakes": handshake_bench.figures,
     "rollout": rollout_bench.figures,
     "plan": plan_bench.figures,
+    "windows": windows_bench.figures,
 }
 
 _BOUNDS: t.Final = {"at most": operator.le, "at least": operator.ge}
@@ -54,6 +56,8 @@ LIMITS: t.Final[t.Mapping[str, tuple[str, float]]] = {
     "plan_5000_seconds": ("at most", 10.0),
     "plan_5000_mib": ("at most", 512.0),
     "plan_10000_vs_5000": ("at most", 2.2),
+    "windows_first_trips": ("at most", 12.0),
+    "windows_nothing_due_trips": ("at most", 4.0),
 }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 from . import Failed, Refused
@@ -46,6 +47,12 @@ STORES: t.Final = (
     "TrustedPeople",
     "TrustedPublisher",
 )
+
+#: Where the keys of a machine lie, by the sort of their provider (Microsoft: "Key Storage and Retrieval").
+KEY_FOLDERS: t.Final[t.Mapping[str, str]] = {
+    "csp": "C:\\ProgramData\\Microsoft\\Crypto\\RSA\\MachineKeys",
+    "cng": "C:\\ProgramData\\Microsoft\\Crypto\\Keys",
+}
 
 Scope = t.Literal["machine", "user"]
 Key = pkcs12.PKCS12PrivateKeyTypes
@@ -114,11 +121,13 @@ class Stores:
         containers: dict[str, dict[str, t.Any]],
         keys: Path,
         *,
+        provider: str,
         effect: t.Callable[[str], None],
     ) -> None:
         self._rows = rows
         self._containers = containers
         self._keys = keys
+        self._provider = provider
         self._effect = effect
 
     def has(self, location: str, store: str) -> bool:
@@ -145,7 +154,8 @@ class Stores:
     def container(self, location: str, store: str, wanted: str) -> str | None:
         """Return the key container behind a certificate, or nothing where it has no key."""
         row = self._store(location, store).get(wanted.upper()) if self.has(location, store) else None
-        return None if row is None else t.cast("str | None", row["container"])
+        found = None if row is None else t.cast("str | None", row["container"])
+        return found if found in self._containers else None
 
     def add(self, location: str, store: str, found: Opened, container: str | None) -> None:
         """Put a certificate into a store."""
@@ -172,12 +182,22 @@ class Stores:
         path = self._keys / name
         path.touch(mode=0o600)
         path.write_bytes(content)
-        self._containers[name] = {"scope": scope, "exportable": exportable, "rules": stored(KEY)}
+        provider = self._provider if isinstance(key, rsa.RSAPrivateKey) else "cng"
+        row = {"scope": scope, "exportable": exportable, "rules": stored(KEY), "provider": provider}
+        self._containers[name] = row
         return name
+
+    def drop(self, container: str) -> None:
+        """Delete a private key; the certificate that leads to it stays where it is."""
+        self._effect("deleted key container %s" % container)
+        (self._keys / container).unlink()
+        del self._containers[container]
 
     def key(self, container: str) -> Key:
         """Return a private key, for exports and for tests that use it as the host would."""
-        found = serialization.load_der_private_key((self._keys / container).read_bytes(), None)
+        found = serialization.load_der_private_key(
+            (self._keys / container).read_bytes(), None, unsafe_skip_rsa_key_validation=True
+        )
         return t.cast(Key, found)
 
     def exportable(self, container: str) -> bool:
@@ -185,6 +205,14 @@ class Stores:
 
     def scope(self, container: str) -> Scope:
         return t.cast(Scope, self._containers[container]["scope"])
+
+    def provider(self, container: str) -> str:
+        """Return the sort of provider that has a key: `csp`, one of the older ones for RSA, or `cng`."""
+        return str(self._containers[container]["provider"])
+
+    def folder(self, container: str) -> str:
+        """Return the folder that the key's file lies in."""
+        return KEY_FOLDERS[self.provider(container)]
 
     def containers(self) -> list[str]:
         return sorted(self._containers)

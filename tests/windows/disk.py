@@ -109,8 +109,10 @@ class Disk:
         return sorted(joined(path, name) for name in os.listdir(self._real(path)))
 
     def below(self, path: str) -> t.Iterator[str]:
-        """Yield all files in a folder and its folders."""
+        """Yield all files in a folder and its folders, and none behind a junction."""
         for child in self.children(path):
+            if self.target(child) is not None:
+                continue
             if self.is_folder(child):
                 yield from self.below(child)
             else:
@@ -158,6 +160,34 @@ class Disk:
     def touch(self, path: str) -> None:
         self._effect("touched %s" % path)
         os.utime(self._real(path))
+
+    def link(self, path: str, target: str) -> None:
+        """Make a junction to a folder."""
+        self._room(path)
+        if self.exists(path) or self.target(path) is not None:
+            raise Failed("NewItemIOError: %s exists already" % path)
+        self._effect("made junction %s to %s" % (path, target))
+        self._real(path).symlink_to(self._real(target))
+
+    def target(self, path: str) -> str | None:
+        """Return where a junction leads, or nothing where there is none."""
+        real = self._real(path)
+        return self._windows(Path(os.readlink(real))) if real.is_symlink() else None
+
+    def unlink(self, path: str) -> None:
+        """Remove a junction; what it leads to stays."""
+        self._effect("removed junction %s" % path)
+        self._real(path).unlink()
+
+    def final(self, path: str) -> str:
+        """Return where a path leads in the end, behind all junctions."""
+        real = self._real(path)
+        return self._windows(real.resolve()) if real.exists() and real.resolve() != real else path
+
+    def _windows(self, real: Path) -> str:
+        root = self._root if real.is_relative_to(self._root) else self._root.resolve()
+        parts = real.relative_to(root).parts
+        return parts[0] + ":\\" + "\\".join(parts[1:])
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that is in it."""

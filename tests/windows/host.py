@@ -16,13 +16,16 @@ import typing as t
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import Failed, Refused, Unreachable, documentation, payload, scripts
+from . import Failed, Refused, Unreachable, documentation, payload, powershell, scripts
 from .disk import joined
 from .machine import SCRATCH, Machine, opened
 from .model import Call, Model, Result
 from .modules import MODELS
 
 _HIDDEN: t.Final = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
+#: Modules of ours are run by their text.
+_OURS: t.Final = "connsec.tls."
 
 Kind = t.Literal["module", "script", "removal", "put", "fetch"]
 Outcome = t.Literal["ok", "changed", "skipped", "failed", "refused"]
@@ -192,11 +195,20 @@ def _module(machine: Machine, sent: payload.ModuleSent, trip: Trip) -> Answer:
     if not model.predates_basic:
         result["invocation"] = {
             "module_args": {
-                name: _HIDDEN if name in model.secret and value is not None else value
+                name: _HIDDEN if name in model.secret and value is not None else _shown(value, call.hidden)
                 for name, value in arguments.items()
             }
         }
     return 0, json.dumps(result).encode(), b""
+
+
+def _shown(value: t.Any, hidden: t.Collection[str]) -> t.Any:
+    """Return arguments as `Ansible.Basic` shows them, without the values that a module marks with no_log."""
+    if isinstance(value, dict):
+        return {name: _shown(each, hidden) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_shown(each, hidden) for each in value]
+    return _HIDDEN if isinstance(value, str) and value in hidden else value
 
 
 def _acted(machine: Machine, model: Model, call: Call) -> Result:
@@ -214,6 +226,8 @@ def _model(machine: Machine, sent: payload.ModuleSent) -> Model:
     """
     model = MODELS.get(sent.name)
     digest = hashlib.sha256(sent.content).hexdigest()
+    if sent.name.startswith(_OURS):
+        return Model(sent.name, source=digest, act=lambda call, host: powershell.run(sent.content, host, call))
     if model is not None:
         if model.source != digest:
             raise Refused(

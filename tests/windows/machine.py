@@ -48,7 +48,9 @@ class Machine:
         self.services = Services(
             state["services"], self.registry, effect=self.effect, broken=self.faults.get("services_that_fail", ())
         )
-        self.stores = Stores(state["stores"], state["containers"], folder / "keys", effect=self.effect)
+        self.stores = Stores(
+            state["stores"], state["containers"], folder / "keys", provider=state["provider"], effect=self.effect
+        )
 
     def effect(self, words: str) -> None:
         """Note that something changed."""
@@ -93,7 +95,8 @@ class Machine:
         return loaded(self._row(path).get("rules", ()))
 
     def rules(self, path: str) -> list[Rule]:
-        """Return all rules of a path: its own, then those that it inherits."""
+        """Return all rules of a path, its own before those that it inherits; behind a junction, of what is there."""
+        path = self.disk.final(path)
         return self.explicit_rules(path) + ([] if self.protected(path) else self.inherited_rules(path))
 
     def inherited_rules(self, path: str) -> list[Rule]:

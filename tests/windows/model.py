@@ -15,13 +15,14 @@ Result = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Call:
-    """A module's checked arguments, and in which modes it was called."""
+    """A module's checked arguments, and in which modes it was called; ``hidden`` are values marked with no_log."""
 
     arguments: t.Mapping[str, t.Any]
     internal: t.Mapping[str, t.Any]
     check: bool
     diff: bool
     warnings: list[str] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> t.Any:
         return self.arguments[name]

@@ -314,18 +314,18 @@ def test_a_module_of_others_is_acted_out_where_a_test_registered_it(twin: Window
     (source := tmp_path / "win_counted.ps1").write_bytes(b"#!powershell\nGet-Service\n")
     twin.add_service("A")
     twin.add_service("B")
-    assert "the twin does not model connsec.tls.win_counted" in called(twin, source, {})["msg"]
+    assert "the twin does not model ansible.windows.win_counted" in called(twin, source, {})["msg"]
     twin.register(source.read_bytes(), "windows.test_models:counted")
     assert called(twin, source, {})["services"] == ["A"]
     assert called(twin, source, {"limit": "2"}, check=True)["services"] == ["A", "B"]
     assert "Unsupported parameters" in called(twin, source, {"limits": 2})["msg"]
     source.write_bytes(b"#!powershell\nGet-Service -Name A\n")
-    assert "the twin does not model connsec.tls.win_counted" in called(twin, source, {})["msg"]
+    assert "the twin does not model ansible.windows.win_counted" in called(twin, source, {})["msg"]
 
 
 def called(twin: WindowsTwin, source: Path, arguments: dict[str, t.Any], *, check: bool = False) -> dict[str, t.Any]:
-    """Return the twin's answer to a module of ours."""
-    name = "ansible_collections.connsec.tls.plugins.modules.%s" % source.stem
+    """Return the twin's answer to a module of others."""
+    name = "ansible_collections.ansible.windows.plugins.modules.%s" % source.stem
     data = wrapped(name, source, source.read_bytes(), arguments, check=check)
     _code, out, _err = Host(twin.folder, check_run=False).execute(bootstrap(), data)
     return t.cast("dict[str, t.Any]", json.loads(out))

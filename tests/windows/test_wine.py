@@ -4,12 +4,13 @@
 """The twin's judgement of PFX files and stores, against that of Wine's crypt32 through the names of the Windows API.
 
 It is Wine's code and not Microsoft's: it proves the bytes and the order of calls, and nothing of Windows itself. Wine
-8 reads no EC key in a PFX, and drops the chain that comes with a leaf; so it is asked about RSA keys, and about
-leaves.
+8 reads no EC key in a PFX, drops a root that comes with its leaf, and gives the key to the whole chain; so it is asked
+about RSA keys, and about leaves.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -17,10 +18,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.connsec.tls.plugins.plugin_utils._windows import StoreContent
 from cryptography.hazmat.primitives import serialization
 
 from . import Failed
 from .certificates import opened
+from .direct import rig
 from .material import Pair, issued, pfx
 from .twin import SERVER_2019
 
@@ -93,6 +96,16 @@ def test_crypt32_opens_the_pfx_files_that_the_twin_opens_and_no_others(
     assert code == 1 and lines[0].startswith("error import"), lines
     with pytest.raises(Failed, match="network password is not correct"):
         opened(path.read_bytes(), "wrong-one", build=SERVER_2019)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["AES-256", "3DES"])
+def test_crypt32_opens_what_the_collection_makes_for_windows_hosts(wine: Wine, tmp_path: Path, old: bool) -> None:
+    made = rig(tmp_path)
+    found = StoreContent(made.row()).pfx("", old=old)
+    (path := tmp_path / "leaf.pfx").write_bytes(base64.b64decode(found.content))
+    code, lines = wine.asked("pfx", path, given=found.password)
+    assert code == 0 and "%s key" % made.leaf().thumbprint in lines
+    assert {line.partition(" ")[0] for line in lines} == {found.thumbprint, *found.chain}
 
 
 def test_crypt32_refuses_what_is_no_pfx(wine: Wine, root: Pair, tmp_path: Path) -> None:

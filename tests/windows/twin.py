@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,12 @@ class WindowsTwin:
         users: t.Sequence[str] = (),
         pools: t.Sequence[str] = (),
         addresses: t.Sequence[str] = ("192.0.2.10",),
+        provider: t.Literal["csp", "cng"] = "csp",
     ) -> WindowsTwin:
-        """Make a host as its installation leaves it; users are local accounts, pools are application pools of IIS."""
+        """Make a host as its installation leaves it.
+
+        Users are local accounts, pools are application pools of IIS; ``provider`` is the sort that takes RSA keys.
+        """
         for part in ("drives/C", "keys"):
             (folder / part).mkdir(parents=True, mode=0o700)
         state = {
@@ -68,6 +73,7 @@ class WindowsTwin:
             "rules": {},
             "registry": {},
             "services": {},
+            "provider": provider,
         }
         replace(folder / "machine.json", json.dumps(state))
         replace(folder / "faults.json", "{}")
@@ -174,9 +180,7 @@ class WindowsTwin:
     def snapshot(self) -> dict[str, t.Any]:
         """Return all that a host is, to be compared: state, files by digest, keys by digest."""
         files = {
-            str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            if path.is_file()
-            else None
+            str(path.relative_to(self.folder)): _seen(path)
             for top in ("drives", "keys")
             for path in sorted((self.folder / top).rglob("*"))
         }
@@ -248,6 +252,13 @@ class WindowsTwin:
             "start_mode": machine.services.start_mode(name),
             "username": machine.services.setting(name, "ObjectName"),
         }
+
+
+def _seen(path: Path) -> str | None:
+    """Return what a snapshot has of a path: where a junction leads, a file's digest, nothing of a folder."""
+    if path.is_symlink():
+        return "-> %s" % os.readlink(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _install(machine: Machine) -> None:

@@ -14,7 +14,7 @@ from ._names import NameRefused, authority_name, endpoint_name, identity_name
 
 Usage = str  # one of USAGES; a plain str, because it comes from users' files
 USAGES = ("client", "server")
-FORMATS = ("combined", "crl", "java", "pem", "pkcs12")
+FORMATS = ("combined", "crl", "java", "pem", "pkcs12", "store")
 KEY_PLACES = ("controller", "host")
 ISSUERS = ("own", "requested")
 IDENTITY_KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
