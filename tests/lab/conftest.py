@@ -49,10 +49,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="module")
-def lab() -> t.Iterator[driver.Lab]:
-    """Three hosts, on one of which little can be written."""
+def lab(request: pytest.FixtureRequest) -> t.Iterator[driver.Lab]:
+    """The hosts that a module of tests names; else three, on one of which little can be written."""
     driver.build(print)
-    with driver.lab(NET, parse_hosts("web,db,small=48m")) as found:
+    with driver.lab(NET, parse_hosts(getattr(request.module, "HOSTS", "web,db,small=48m"))) as found:
         yield found
 
 

@@ -11,16 +11,17 @@ import socket
 import threading
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from integration import judges
 
 from . import driver
-from .centre.centre import HOSTS, Centre, wanted
-from .centre.run import leave, roll_out
+from .centre.centre import Centre, wanted
 from .conftest import NET
-from .strangers import STRANGERS, Callers
+from .fleet import Pair
+from .judges import STRANGERS, Judge
 
 #: What every run changes on hosts that nobody touches: logs, counters, what Ansible keeps open.
 _STILL: t.Final = "find /etc /opt /usr/local /var/lib/connsec -xdev -printf '%p %m %u %g %l %T@\\n' 2>/dev/null | sort"
@@ -33,18 +34,25 @@ _OWN_GROUPS: t.Final = ("kamailio", "rabbitmq", "redis", "tomcat")
 _NOT_SCANNED: t.Final = ("kamailio",)
 #: STARTTLS as sslyze calls it.
 _STARTTLS: t.Final = {"smtp": "smtp", "postgresql": "postgres", "ldap": "ldap"}
-#: In which words servers on one port refuse who does not speak TLS: Postfix, PostgreSQL, slapd.
-_REFUSALS: t.Final = (b"STARTTLS", b"no encryption", b"confidentiality required")
+#: In which words servers on one port refuse who does not speak TLS.
+_REFUSALS: t.Final = {
+    "ldap": "confidentiality required",
+    "postgresql": "no encryption",
+    "smtp": "Must issue a STARTTLS command first",
+}
 #: What sslyze does not speak.
 _UNSPOKEN: t.Final = ("mysql",)
 
 
 def still(centre: Centre) -> dict[str, list[str]]:
     """Return what lies on every host, with modes, owners, links and times."""
-    return {
-        host: [line for line in centre.lab.ssh(host, _STILL).splitlines() if not line.startswith(_ALIKE)]
-        for host in HOSTS
-    }
+    found = {}
+
+    def look(host: str) -> None:
+        found[host] = [line for line in centre.lab.ssh(host, _STILL).splitlines() if not line.startswith(_ALIKE)]
+
+    centre.everywhere(look)
+    return found
 
 
 class Members:
@@ -90,13 +98,12 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Centre]:
     driver.build(print)
     with driver.lab(NET, wanted()) as lab:
         centre = Centre(lab, tmp_path_factory.mktemp("centre") / "lab")
-        centre.start()
+        centre.begin()
         before = still(centre)
-        done = centre.playbook("rollout", "--check", "--diff", "-e", "tls_until=enforced", "-e", "tls_scope=all")
-        assert done.returncode == 0, done.stdout[-4000:]
+        centre.playbook("rollout", "--check", "--diff", "-e", "tls_until=enforced", "-e", "tls_scope=all").must_end(0)
         assert still(centre) == before, "check mode left a trace"
         with Members([lab.host(name).address for name in ("web1", "web2")]) as members:
-            roll_out(centre)
+            centre.roll_out(print)
         assert members.probes > 100
         assert members.down_together == 0
         yield centre
@@ -104,8 +111,8 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Centre]:
 
 def test_every_pair_is_enforced_and_no_request_is_lost_where_nothing_is_restarted(moved: Centre) -> None:
     assert set(moved.stages().values()) == {("enforced", "done")}
-    assert set(moved.stages()) == set(moved.pairs())
-    traffic = leave(moved)["connections"]
+    assert set(moved.stages()) == {pair.id for pair in moved.pairs}
+    traffic = moved.leave()
     assert {row["security"] for row in traffic} == {"tls"}
     assert {row["id"] for row in traffic if not row["answered"]} == set()
     assert {row["id"]: row["said"] for row in traffic if row["lost"] and row["permissive"]} == {}
@@ -113,44 +120,15 @@ def test_every_pair_is_enforced_and_no_request_is_lost_where_nothing_is_restarte
 
 
 def test_nobody_who_asks_in_the_clear_is_answered(moved: Centre) -> None:
-    for name, row in moved.pairs().items():
-        address = moved.lab.host(row["host"]).address
-        if "secure_port" in row:
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection((address, row["port"]), timeout=5).close()
-            continue
-        if row["protocol"] == "mysql":  # which begins with a login that depends on what the server says first
-            asked = "mariadb --skip-ssl --host=%s --user=load --execute='select 1' 2>&1 || true" % row["host"]
+    judge = Judge(moved.lab, "app1", "desk")
+    for host, port, protocol in sorted({(p.server_host, p.about["port"], p.about["protocol"]) for p in moved.pairs}):
+        if protocol == "mysql":  # which begins with a login that depends on what the server says first
+            asked = "mariadb --skip-ssl --host=%s --user=load --execute='select 1' 2>&1 || true" % host
             assert "Access denied" in moved.lab.ssh("app1", asked)
-            continue
-        said = _said_in_the_clear(address, row)
-        assert any(words in said for words in (b"STARTTLS", b"28000", b"no encryption", b"confidentiality required")), (
-            name,
-            said,
-        )
-
-
-def _said_in_the_clear(address: str, row: t.Mapping[str, t.Any]) -> bytes:
-    """Return what a server on one port says to somebody who begins a session in the clear."""
-    begin = {
-        "smtp": b"EHLO lab\r\nMAIL FROM:<a@lab.test>\r\nQUIT\r\n",
-        # a search of the root entry (RFC 4511, 4.5.1)
-        "ldap": b"0*\x02\x01\x01c%\x04\x00\n\x01\x00\n\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00"
-        b"\x87\x0bobjectClass0\x05\x04\x031.1",
-        "postgresql": b"\x00\x00\x00\x21\x00\x03\x00\x00user\x00load\x00database\x00load\x00\x00",
-    }[row["protocol"]]
-    said = b""
-    with socket.create_connection((address, row["port"]), timeout=5) as sock:
-        if row["protocol"] == "smtp":
-            said += sock.recv(1000)
-        for line in begin.splitlines(keepends=True) if row["protocol"] == "smtp" else [begin]:
-            sock.sendall(line)
-            time.sleep(0.1)
-        sock.settimeout(2)
-        with contextlib.suppress(TimeoutError):
-            while part := sock.recv(1000):
-                said += part
-    return said
+        elif protocol in _REFUSALS:
+            assert _REFUSALS[protocol] in judge.in_the_clear(host, port, protocol)
+        else:
+            assert "Connection refused" in judge.in_the_clear(host, port, protocol)
 
 
 def test_sslyze_finds_nothing_that_the_profile_does_not_allow(moved: Centre, tmp_path: Path) -> None:
@@ -160,23 +138,27 @@ def test_sslyze_finds_nothing_that_the_profile_does_not_allow(moved: Centre, tmp
     client.mkdir()
     for name in ("fullchain.pem", "key.pem", "trust.pem"):
         (client / name).write_text(moved.lab.ssh("app1", "cat", "/etc/connsec/desk/current/" + name))
-    faults = {}
-    listeners = {(row["host"], row.get("secure_port", row["port"])): row for row in moved.pairs().values()}
-    for (host, port), row in sorted(listeners.items()):
-        if row["protocol"] in _UNSPOKEN:
-            continue
-        name, at, root = host + ".lab.test", moved.lab.host(host).address, client / "trust.pem"
-        if row.get("mode") == "mutual":
+    listeners = {(pair.server_host, pair.about.get("secure_port", pair.about["port"])): pair for pair in moved.pairs}
+
+    def scan(port: int, pair: Pair) -> str:
+        """Return what sslyze has against a listener."""
+        name, at, root = pair.server_host + ".lab.test", moved.lab.host(pair.server_host).address, client / "trust.pem"
+        if pair.about.get("mode") == "mutual":
             rows = judges.sslyze_as(client, name, port, root=root, work=tmp_path, at=at)
-            found = "; ".join(each for each in rows if not _is_known(row["kind"], each))
-        else:
-            starttls = None if "secure_port" in row else _STARTTLS[row["protocol"]]
-            said = judges.sslyze(name, port, root=root, starttls=starttls, at=at)
-            reasons = set(re.findall(r"^ +\* (\w+): ", said.partition("Not compliant")[2], re.MULTILINE))
-            found = "" if reasons == {"tls_curves"} and row["kind"] in _OWN_GROUPS else said
-        if found:
-            faults["%s:%d %s" % (host, port, row["kind"])] = found
-    assert faults == {}
+            return "; ".join(each for each in rows if not _is_known(pair.kind, each))
+        starttls = None if "secure_port" in pair.about else _STARTTLS[pair.about["protocol"]]
+        said = judges.sslyze(name, port, root=root, starttls=starttls, at=at)
+        reasons = set(re.findall(r"^ +\* (\w+): ", said.partition("Not compliant")[2], re.MULTILINE))
+        return "" if reasons == {"tls_curves"} and pair.kind in _OWN_GROUPS else said
+
+    with ThreadPoolExecutor(4) as pool:
+        scans = {
+            "%s:%d %s" % (host, port, pair.kind): pool.submit(scan, port, pair)
+            for (host, port), pair in sorted(listeners.items())
+            if pair.about["protocol"] not in _UNSPOKEN
+        }
+        faults = {name: scan.result() for name, scan in scans.items()}
+    assert {name: found for name, found in faults.items() if found} == {}
 
 
 def _is_known(kind: str, fault: str) -> bool:
@@ -186,23 +168,19 @@ def _is_known(kind: str, fault: str) -> bool:
 
 
 def test_a_second_run_changes_nothing_and_restarts_nobody(moved: Centre) -> None:
-    started, began = moved.started(), time.monotonic()
-    done = moved.playbook("rollout", "-e", "tls_until=enforced", "-e", "tls_scope=all")
+    running, began = moved.running(), time.monotonic()
+    run = moved.playbook("rollout", "-e", "tls_until=enforced", "-e", "tls_scope=all").must_end(0)
     print("nothing due: %.1f s" % (time.monotonic() - began))
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert "changed=0" in done.stdout
-    assert all("changed=0" in line for line in done.stdout.splitlines() if " : ok=" in line)
-    assert moved.started() == started
+    assert run.changed == 0, run.text[-3000:]
+    assert moved.running() == running
 
 
-def test_whoever_presents_nothing_or_something_foreign_is_refused_on_every_mutual_listener(
-    moved: Centre, tmp_path: Path
-) -> None:
-    callers = Callers(moved.lab, "app1", "desk", tmp_path / "desk")
-    mutual = [row for row in moved.pairs().values() if row.get("mode") == "mutual"]
-    assert {row["kind"] for row in mutual} >= {"apache", "kamailio", "nginx", "redis", "tomcat"}
-    for host, port, protocol in sorted({(row["host"], row["secure_port"], row["protocol"]) for row in mutual}):
-        at, name = (moved.lab.host(host).address, port), host + ".lab.test"
-        assert callers.served("itself", *at, name=name, protocol=protocol), (host, port)
+def test_whoever_presents_nothing_or_something_foreign_is_refused_on_every_mutual_listener(moved: Centre) -> None:
+    judge = Judge(moved.lab, "app1", "desk")
+    mutual = [pair for pair in moved.pairs if pair.about.get("mode") == "mutual"]
+    assert {pair.kind for pair in mutual} >= {"apache", "kamailio", "nginx", "redis", "tomcat"}
+    for host, port, protocol in sorted({(p.server_host, p.about["secure_port"], p.about["protocol"]) for p in mutual}):
+        where = "%s.lab.test:%d" % (host, port)
+        assert judge.is_served(where, protocol, who="itself"), where
         for stranger in STRANGERS:
-            assert not callers.served(stranger, *at, name=name, protocol=protocol), (host, port, stranger)
+            assert not judge.is_served(where, protocol, who=stranger), (where, stranger)

@@ -19,8 +19,8 @@ from integration.harness import ENFORCE
 from . import driver
 from .conftest import NET
 from .driver import Lab
+from .fleet import LabFleet
 from .names import parse_hosts
-from .rollouts import LabFleet
 
 pytestmark = pytest.mark.soak
 
@@ -97,9 +97,9 @@ def fleet_of(lab: Lab, root: Path) -> Webs:
 def set_up(fleet: Webs) -> None:
     """Start servers, with their units as strict as they are, and clients."""
     for host in HOSTS:
-        fleet.write(host, SITE, PAGE)
+        fleet.put(host, SITE, PAGE)
         if host in DENIED:
-            fleet.write(host, DROP_IN, DENIED[host])
+            fleet.put(host, DROP_IN, DENIED[host])
         fleet.lab.ssh(
             host, "mkdir /etc/connsec; systemctl daemon-reload; systemctl start nginx"
         )  # else nothing is hidden

@@ -18,9 +18,10 @@ from integration.harness import ROOT
 from . import driver
 from .conftest import NET
 from .driver import Lab
+from .fleet import PROGRAMS, Json, LabFleet
 from .installed import installed
+from .judges import Judge, Who
 from .names import parse_hosts
-from .rollouts import PROGRAMS, Json, Judge, LabFleet
 
 PAGE: t.Final = ROOT / "docs" / "task_kind.md"
 MODES: t.Final = ("simple", "mutual")
@@ -144,7 +145,7 @@ def fleet_of(lab: Lab, tmp_path: Path, collections: Path, *, mode: str) -> OnesO
 def set_up(fleet: OnesOwn) -> None:
     """Start brokers, subscribers and the publisher, in the clear."""
     hub = fleet.lab.host("mq1").address
-    fleet.write("app1", "/opt/publish.py", (PROGRAMS / "publish.py").read_text())
+    fleet.put("app1", "/opt/publish.py", (PROGRAMS / "publish.py").read_text())
     fleet.lab.ssh("mq1", "bash -e", given=HUB % CLEAR)
     fleet.lab.ssh("mq2", "bash -e", given=BRANCH.format(hub=hub, file=BRIDGE))
     fleet.lab.ssh("app1", "bash -e", given=SUBSCRIBER.format(name="board", host=hub, port=1883))
@@ -171,9 +172,9 @@ def test_a_kind_of_ones_own_goes_plain_enforced_and_back_under_load(
     fleet.must_have_it_all()
     before = {host: fleet.held_in(host) for host in FILES}
 
-    seconds = fleet.enforced()
+    seconds = fleet.enforced(exercised=True)
     moved = fleet.must_have_it_all()
-    must_be_refused(fleet, tmp_path, mode=mode)
+    must_be_refused(fleet, mode=mode)
 
     units = ("mq1", "mosquitto"), ("mq2", "mosquitto")
     fleet.renewed(*units)
@@ -189,14 +190,15 @@ def test_a_kind_of_ones_own_goes_plain_enforced_and_back_under_load(
     )
 
 
-def must_be_refused(fleet: OnesOwn, tmp_path: Path, *, mode: str) -> None:
+def must_be_refused(fleet: OnesOwn, *, mode: str) -> None:
     """Fail unless plaintext is refused, and on a mutual listener whoever presents nothing, or something foreign."""
     hub = fleet.lab.host("mq1").address
     asked = "mosquitto_pub -h %s -t other -m x" % hub
     assert "Connection refused" in fleet.refuses("app1", asked)
-    judge = Judge(fleet, "app1", "board", tmp_path / "judge")
-    assert judge.refusal(hub, 8883, as_="itself" if mode == "mutual" else "") == ""
-    assert "alert" in judge.refusal(hub, 8883, "-tls1_1", as_="itself" if mode == "mutual" else "")
+    judge, where = Judge(fleet.lab, "app1", "board"), hub + ":8883"
+    known: Who = "itself" if mode == "mutual" else "nobody"
+    assert judge.refusal(where, who=known) == ""
+    assert "alert" in judge.refusal(where, "-tls1_1", who=known)
     if mode == "mutual":
-        assert "certificate required" in judge.refusal(hub, 8883)
-        assert "unknown ca" in judge.refusal(hub, 8883, as_="foreign")
+        assert "certificate required" in judge.refusal(where)
+        assert "unknown ca" in judge.refusal(where, who="stranger")
