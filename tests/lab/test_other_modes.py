@@ -60,7 +60,7 @@ frontend front
 \thttp-request return status 200 content-type text/plain string "front"
 END
 systemctl start kamailio haproxy tomcat10
-for each in $(seq 300); do curl --silent --output /dev/null localhost:8080 && exit; sleep 0.2; done
+for each in $(seq 1000); do curl --silent --output /dev/null localhost:8080 && exit; sleep 0.2; done
 exit 1
 """
 
@@ -69,7 +69,7 @@ exit 1
 def lab() -> t.Iterator[Lab]:
     driver.build(print)
     with driver.lab(NET, parse_hosts("srv1,app1")) as found:
-        found.ssh("srv1", "bash -e", given=SET_UP.format(address=found.host("srv1").address))
+        found.ssh("srv1", "bash -e", given=SET_UP.format(address=found.host("srv1").address), seconds=300)
         yield found
 
 
