@@ -57,6 +57,14 @@ def lab(request: pytest.FixtureRequest) -> t.Iterator[driver.Lab]:
 
 
 @pytest.fixture
+def fresh_lab(request: pytest.FixtureRequest) -> t.Iterator[driver.Lab]:
+    """The hosts that a module of tests names, booted anew for each test."""
+    driver.build(print)
+    with driver.lab(NET, parse_hosts(request.module.HOSTS)) as found:
+        yield found
+
+
+@pytest.fixture
 def net() -> t.Iterator[Net]:
     """A network in which no lab is left when the test ends, however it does."""
     driver.build(print)

@@ -17,11 +17,10 @@ from pathlib import Path
 import pytest
 from integration.harness import ENFORCE, SWITCH, Run
 
-from . import driver
-from .conftest import NET
+from .driver import Lab
 from .fleet import LabFleet
-from .names import parse_hosts
 
+HOSTS: t.Final = "web1,web2=48m,db1,app1"
 WEB: t.Final = {"web": {"port": 8080, "secure_port": 8443, "protocol": "http"}}
 MODEL: t.Final = {
     "components": {
@@ -51,16 +50,15 @@ STUBBORN: t.Final = "[Service]\nExecStartPre=/bin/sh -c '! test -e /etc/mysql/ma
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> t.Iterator[LabFleet]:
+def fleet(fresh_lab: Lab, tmp_path: Path) -> LabFleet:
     """Three servers that talk in the clear with one client, and on one of their hosts little can be written."""
-    driver.build(print)
-    with driver.lab(NET, parse_hosts("web1,web2=48m,db1,app1")) as lab:
-        found = LabFleet(lab, tmp_path / "fleet", model=MODEL, settings=SETTINGS)
-        for name in ("web1", "web2"):
-            lab.ssh(name, "sed -i '/listen .*::.*/d; s/listen 80 .*/listen 8080;/' %s; systemctl start nginx" % CONFIG)
-        lab.ssh("db1", "bash", "-eu", given=DATABASE)
-        found.work()
-        yield found
+    found = LabFleet(fresh_lab, tmp_path / "fleet", model=MODEL, settings=SETTINGS)
+    for name in ("web1", "web2"):
+        words = "sed -i '/listen .*::.*/d; s/listen 80 .*/listen 8080;/' %s; systemctl start nginx" % CONFIG
+        fresh_lab.ssh(name, words)
+    fresh_lab.ssh("db1", "bash", "-eu", given=DATABASE)
+    found.work()
+    return found
 
 
 def must_complete(fleet: LabFleet) -> None:

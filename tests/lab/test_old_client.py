@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
 from .fleet import PROGRAMS, Json, LabFleet
 from .judges import Judge
-from .names import parse_hosts
 
 pytestmark = pytest.mark.soak
 
+HOSTS: t.Final = "db1,app1,app2"
 PROPERTIES: t.Final = "/etc/ledger.properties"
 SERVICES: t.Final = "/etc/postgresql-common/pg_service.conf"
 CONFIG: t.Final = "/etc/postgresql/15/main/postgresql.conf"
@@ -107,13 +105,6 @@ class Ledgers(LabFleet):
         return {name: (version, cipher) for name, version, cipher in rows}
 
 
-@pytest.fixture
-def lab() -> t.Iterator[Lab]:
-    driver.build(print)
-    with driver.lab(NET, parse_hosts("db1,app1,app2")) as found:
-        yield found
-
-
 def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
     """Return a fleet with a database, an application on this JVM, and one that knows what is new."""
     sql = {"port": 5432, "protocol": "postgresql", **jvm["listener"]}
@@ -162,8 +153,8 @@ def set_up(fleet: Ledgers, jvm: Json) -> None:
 
 
 @pytest.mark.parametrize("jvm", JVMS.values(), ids=list(JVMS))
-def test_an_old_jvm_is_served_by_what_both_ends_know(lab: Lab, tmp_path: Path, jvm: Json) -> None:
-    fleet = fleet_of(lab, tmp_path / "fleet", jvm)
+def test_an_old_jvm_is_served_by_what_both_ends_know(fresh_lab: Lab, tmp_path: Path, jvm: Json) -> None:
+    fleet = fleet_of(fresh_lab, tmp_path / "fleet", jvm)
     set_up(fleet, jvm)
     fleet.ledger()
     files = {"db1": (CONFIG,), "app1": (PROPERTIES,), "app2": (SERVICES,)}
