@@ -12,7 +12,7 @@ import pytest
 from lab import LabError, apt, fitness, inventory, mounts, recipe, state
 from lab import lab as command
 from lab.names import Net, number_hosts, parse_hosts
-from lab.processes import Process, boot_id, this_process
+from lab.processes import Process, boot_id, run, this_process
 
 NET = Net("10.77.0")
 HOSTS = number_hosts(NET, parse_hosts("web,db=64m"))
@@ -26,6 +26,10 @@ def lab(**changes: t.Any) -> state.State:
 @pytest.mark.parametrize("changes", [{}, {"complete": False}, {"owner": GONE}, {"hosts": ()}], ids=str)
 def test_a_lab_is_read_as_it_was_written(changes: dict[str, t.Any]) -> None:
     assert state.parse(NET, lab(**changes).text()) == lab(**changes)
+
+
+def test_bytes_of_a_server_that_are_no_text_are_marked_in_what_a_program_wrote() -> None:
+    assert run(["printf", r"CONNECTED \377\0\n"]) == "CONNECTED \ufffd\0\n"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"hosts": [{}]}', '{"hosts": 3}'])
