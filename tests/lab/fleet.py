@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from integration.harness import ENFORCE, SWITCH, Fleet, Run
+from integration.harness import BIN, ENFORCE, SWITCH, Fleet, Run
 
 from . import LabError
 from .driver import Lab
@@ -194,6 +194,15 @@ class LabFleet(Fleet):
         with (self.root / "playbooks.log").open("a") as log:
             log.write("$ %s\n%s\n" % (" ".join(map(str, t.cast("list[str]", process.args))), run.text))
         return run
+
+    def ask(self, host: str, module: str, options: Json) -> Json:
+        """Return what a module of ours says on a host."""
+        argv = [str(BIN / "ansible"), "-i", str(self.inventory), host, "-m", "connsec.tls." + module]
+        argv += ["-a", json.dumps(options)]
+        done = subprocess.run(argv, env=self.environment(), capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: Json = json.loads(done.stdout.partition("=>")[2])
+        return found
 
     def enforced(self, *, exercised: bool = False) -> float:
         """Fail unless a rollout takes all pairs to the end, perhaps seen on live traffic; return how long it took."""

@@ -27,6 +27,7 @@ _OPTIONS: t.Final = (
 )
 #: With which words a session begins, by protocol.
 _BEGINNINGS: t.Final[t.Mapping[str, str]] = {
+    "amqp": "AMQP\x00\x00\x09\x01",
     "http": "GET / HTTP/1.0\r\nHost: {name}\r\n\r\n",
     # a search of the root entry (RFC 4511, 4.5.1)
     "ldap": "0*\x02\x01\x01c%\x04\x00\n\x01\x00\n\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00"
