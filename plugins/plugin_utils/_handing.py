@@ -9,6 +9,7 @@ its play, also where it is skipped.
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 from dataclasses import dataclass
 
@@ -80,12 +81,18 @@ def hand_out(
         **material,
         **upkeep,
         "opening_hosts": ["localhost"] if opens else NOBODY,
-        "rounds": len(work.plan.rounds),
+        "rounds": _turns(work),
         "step_hosts": with_localhost(steps),
         "edits_or_limited": work.ask.hosts is not None or _kinds_edit(work),
         "result_hosts": NOBODY if work.goal == "plan" else ["localhost"],
     }
     return Handed(facts, {host: {row["identity"]: row["name"] for row in rows} for host, rows in births.items()})
+
+
+def _turns(work: Work) -> int:
+    """Return how often a round is opened at most; in check mode, those of a phase are one."""
+    rounds = work.plan.rounds
+    return len(list(itertools.groupby(this.phase for this in rounds))) if work.check_mode else len(rounds)
 
 
 def _kinds_edit(work: Work) -> bool:

@@ -10,6 +10,7 @@ playbook what to do next, as facts of localhost.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import time
 import typing as t
@@ -199,17 +200,36 @@ def open_round(standing: Standing, number: int, *, watched: t.Mapping[str, t.Any
         number: of the first round to open.
         watched: what has just been watched, by listener, as observed.
     """
+    if standing.scene.check_mode:
+        return _open_phase(standing, number)
     rounds = standing.rounds
     for at in range(number, len(rounds)):
-        if not standing.scene.check_mode:
-            watch = _watch_first(standing, at, watched)
-            if watch:
-                return standing, OpenRound(at, watch=watch)
+        watch = _watch_first(standing, at, watched)
+        if watch:
+            return standing, OpenRound(at, watch=watch)
         started, holds = _choose(standing, rounds[at], watched)
         standing = _record(standing.noting(holds), holds)
         if started:
             following = rounds[at + 1] if at + 1 < len(rounds) else None
             return standing, _opened(standing, at, rounds[at], started, following)
+    return standing, OpenRound(len(rounds))
+
+
+def _open_phase(standing: Standing, number: int) -> tuple[Standing, OpenRound]:
+    """Return the rounds of the next phase as one, the last of them: in check mode no step waits for another's gate.
+
+    Phases stay apart, for steps of different ones may edit the same option.
+    """
+    rounds = standing.rounds
+    while number < len(rounds):
+        _phase, alike = next(itertools.groupby(rounds[number:], lambda this: this.phase))
+        started: list[Step] = []
+        for this in alike:
+            steps, holds = _choose(standing, this, {})
+            standing, number = standing.noting(holds), number + 1
+            started += steps
+        if started:
+            return standing, _opened(standing, number - 1, rounds[number - 1], tuple(started), None)
     return standing, OpenRound(len(rounds))
 
 

@@ -238,7 +238,9 @@ def round_lines(before: Standing, after: Standing, *, judged: OpenRound | None, 
         lines += ["%s: %s stays back: %s" % (name, pair, _seen(notes[pair])) for pair in _some(kept)] + _rest(kept, 0)
     fresh = sorted(set(notes) - set(before.progress.notes) - set(opened.kept))
     lines += ["%s is held: %s" % (pair, _seen(notes[pair])) for pair in _some(fresh)] + _rest(fresh, 0)
-    name = "round %d of %d" % (opened.number + 1, total)
+    first, last = judged.number + 2 if judged else 1, opened.number + 1
+    several = after.scene.check_mode and first < last
+    name = "rounds %d to %d of %d" % (first, last, total) if several else "round %d of %d" % (last, total)
     if opened.reverse:
         lines.append("%s: taking back %s" % (name, _targets(opened.reverse)))
     elif opened.watch:

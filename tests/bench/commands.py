@@ -24,6 +24,10 @@ PASSPHRASE: t.Final = "a passphrase of the benchmark"
 PROGRAMS: t.Final = Path(sys.executable).parent
 
 
+class LeftOut(Exception):
+    """A part cannot be measured on this machine; the text says why."""
+
+
 @dataclass(frozen=True)
 class Timed:
     """What a command cost: seconds, and the memory of the largest of its processes."""

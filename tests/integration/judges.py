@@ -107,7 +107,7 @@ def sslyze_as(client: Path, address: str, port: int, *, root: Path, work: Path, 
         root: file of the CA certificates that it has to lead to.
         work: a folder for the result.
     """
-    output = work / "sslyze.json"
+    output = work / ("sslyze-%s-%d.json" % (address, port))
     scans = ["--certinfo", "--elliptic_curves", "--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3"]
     argv: list[str | Path] = [SSLYZE, "-m", "sslyze", *scans, "--certinfo_ca_file=%s" % root, "--json_out=%s" % output]
     argv += ["--cert=%s" % (client / "fullchain.pem"), "--key=%s" % (client / "key.pem")]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ KEYRING: t.Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 #: Where apt keeps what it needs to log in at a mirror: shown to the build, and never copied.
 LOGINS: t.Final = (Path("/etc/apt/auth.conf"), Path("/etc/apt/auth.conf.d"))
 
+_HELPER: t.Final = "/usr/lib/apt/apt-helper"
 _FIELDS: t.Final = (
     "apt-get",
     "indextargets",
@@ -60,6 +62,20 @@ def sources_of(suite: str, listed: str) -> list[Source]:
             "the apt sources of this machine do not have Debian %s, of which the lab's hosts are made" % suite
         )
     return sorted(ours, key=lambda each: (suites.index(each.suite), each.component != "main", each.uri, each.component))
+
+
+def reach(source: Source) -> None:
+    """Return if a source answers, as this machine's apt asks it.
+
+    Raises:
+        LabError: it does not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        where = "%s/dists/%s/InRelease" % (source.uri.rstrip("/"), source.suite)
+        try:
+            run([_HELPER, "download-file", where, str(Path(folder) / "InRelease")])
+        except LabError as error:
+            raise LabError("Debian %s cannot be fetched: %s" % (source.suite, error)) from error
 
 
 def sources_list(sources: t.Sequence[Source]) -> str:

@@ -82,7 +82,7 @@ def cache() -> Path:
 def find() -> Tree | None:
     """Return the tree of this recipe, if it has been made."""
     tree = Tree(cache() / recipe.digest())
-    return tree if tree.folder.is_dir() else None
+    return tree if os.path.isdir(tree.folder) else None  # false too where others may not look
 
 
 def build(say: Say) -> Tree:

@@ -26,7 +26,7 @@ from .names import STATES, Host, Net, Wanted, number_hosts
 from .processes import Process, boot_id, end, environment, find, open_to_all, run, this_process
 
 #: Seconds in which every host has to answer over SSH.
-ANSWERING: t.Final = 60.0
+ANSWERING: t.Final = 180.0
 
 
 def quiet(_words: str) -> None:

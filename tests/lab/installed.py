@@ -20,7 +20,7 @@ def galaxy(collections: Path, *arguments: str) -> None:
     ours = {"ANSIBLE_HOME": str(collections.with_name("ansible")), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
     argv = [str(BIN / "ansible-galaxy"), "collection", *arguments]
     done = subprocess.run(
-        argv, env={**kept, **ours}, cwd=collections, capture_output=True, text=True, timeout=240, check=False
+        argv, env={**kept, **ours}, cwd=collections, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -39,14 +39,21 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(argv: t.Sequence[str], *, given: str = "", seconds: float = PATIENCE) -> str:
-    """Run a command to its end and return what it wrote.
+    """Run a command to its end and return what it wrote; bytes that are no text, of a server's own, are marked.
 
     Raises:
         LabError: it is missing, failed, or took more than `seconds`.
     """
     try:
         done = subprocess.run(
-            argv, input=given, capture_output=True, text=True, env=environment(), timeout=seconds, check=False
+            argv,
+            input=given,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment(),
+            timeout=seconds,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LabError("%s: %s" % (argv[0], error)) from error

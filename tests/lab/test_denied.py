@@ -16,15 +16,13 @@ from pathlib import Path
 import pytest
 from integration.harness import ENFORCE
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
-from .names import parse_hosts
-from .rollouts import LabFleet
+from .fleet import LabFleet
 
 pytestmark = pytest.mark.soak
 
-HOSTS: t.Final = ("web1", "web2", "web3")
+WEBS: t.Final = ("web1", "web2", "web3")
+HOSTS: t.Final = ",".join([*WEBS, "app1"])
 SITE: t.Final = "/etc/nginx/sites-available/default"
 DROP_IN: t.Final = "/etc/systemd/system/nginx.service.d/strict.conf"
 #: What each host's unit is denied by its administrator; the third one has nothing in its way.
@@ -64,20 +62,13 @@ class Webs(LabFleet):
         return self.lab.ssh("app1", "cat /var/log/desk-" + host).splitlines()
 
 
-@pytest.fixture
-def lab() -> t.Iterator[Lab]:
-    driver.build(print)
-    with driver.lab(NET, parse_hosts(",".join([*HOSTS, "app1"]))) as found:
-        yield found
-
-
 def fleet_of(lab: Lab, root: Path) -> Webs:
     """Return the servers, of a component each, and their clients."""
     components: dict[str, t.Any] = {}
     connections: list[dict[str, str]] = []
     settings: dict[str, t.Any] = {}
     secure = [{"key": "cacert", "value": '"{trust}"'}, {"key": "url", "value": '"https://{dial}:{secure_port}/"'}]
-    for host in HOSTS:
+    for host in WEBS:
         listener = {"port": 8080, "secure_port": SECURE[host], "protocol": "http"}
         components[host + "_site"] = {"kind": "nginx", "hosts": [host], "listeners": {"http": listener}}
         components[host + "_desk"] = {"kind": "pem_service", "hosts": ["app1"]}
@@ -96,22 +87,22 @@ def fleet_of(lab: Lab, root: Path) -> Webs:
 
 def set_up(fleet: Webs) -> None:
     """Start servers, with their units as strict as they are, and clients."""
-    for host in HOSTS:
-        fleet.write(host, SITE, PAGE)
+    for host in WEBS:
+        fleet.put(host, SITE, PAGE)
         if host in DENIED:
-            fleet.write(host, DROP_IN, DENIED[host])
+            fleet.put(host, DROP_IN, DENIED[host])
         fleet.lab.ssh(
             host, "mkdir /etc/connsec; systemctl daemon-reload; systemctl start nginx"
         )  # else nothing is hidden
-    fleet.lab.ssh("app1", "bash -e", given=CLIENT.format(hosts=" ".join(HOSTS)))
-    for host in HOSTS:
+    fleet.lab.ssh("app1", "bash -e", given=CLIENT.format(hosts=" ".join(WEBS)))
+    for host in WEBS:
         fleet.must_answer(host)
 
 
 def test_what_a_system_denies_is_the_cause_in_the_last_lines(lab: Lab, tmp_path: Path) -> None:
     fleet = fleet_of(lab, tmp_path / "fleet")
     set_up(fleet)
-    before = {host: fleet.held(host, SITE) for host in HOSTS}
+    before = {host: fleet.held(host, SITE) for host in WEBS}
 
     run = fleet.playbook("rollout", *ENFORCE).must_end(2)
     stages = {name.partition("_")[0]: row for name, row in fleet.stages().items()}
@@ -122,7 +113,7 @@ def test_what_a_system_denies_is_the_cause_in_the_last_lines(lab: Lab, tmp_path:
     assert hidden in said, said
     assert "for its unit has InaccessiblePaths=/etc/connsec" in said, said
     assert "cannot load certificate" in said, "what nginx itself says of it"
-    assert "port 443 of %s is not open" % lab.host("web2").address in said, said
+    assert "port 443 of web2.lab.test is not open" in said, said
     assert "port 443 is below 1024, and process " in said, said
     assert "has no CAP_NET_BIND_SERVICE" in said, said
     assert {host: fleet.held(host, SITE) for host in DENIED} == {host: before[host] for host in DENIED}
@@ -131,10 +122,10 @@ def test_what_a_system_denies_is_the_cause_in_the_last_lines(lab: Lab, tmp_path:
         lab.ssh(host, "rm %s; systemctl daemon-reload; systemctl restart nginx" % DROP_IN)
     run = fleet.playbook("rollout", *ENFORCE).must_end(0)
     assert set(fleet.stages().values()) == {("enforced", "done")}, run.last_lines
-    for host in HOSTS:
+    for host in WEBS:
         told = fleet.must_answer(host)
         print("%s: %d not answered %s" % (host, len(told), told[:1]))
     fleet.taken_back()
-    assert {host: fleet.held(host, SITE) for host in HOSTS} == before
-    for host in HOSTS:
+    assert {host: fleet.held(host, SITE) for host in WEBS} == before
+    for host in WEBS:
         fleet.must_answer(host)

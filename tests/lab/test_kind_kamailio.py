@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
-from .names import parse_hosts
-from .story import Story
+from .fleet import LabFleet
+from .judges import STRANGERS, Judge, begin
 
 #: All kinds at once are in test_centre.py; each by itself takes most of a minute.
 pytestmark = pytest.mark.soak
 
+HOSTS: t.Final = "reg,edge"
 FILES: t.Final = ("/etc/kamailio/kamailio-local.cfg", "/etc/kamailio/tls.cfg", "/etc/kamailio/dispatcher.list")
+UNITS: t.Final = (("reg", "kamailio"), ("edge", "kamailio"))
 COMPONENTS: t.Final = {
     "registrar": {
         "kind": "kamailio",
@@ -50,26 +50,18 @@ modparam("dispatcher", "ds_probing_mode", 1)
 """
 
 
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    driver.build(print)
-    with driver.lab(NET, parse_hosts("reg,edge")) as found:
-        yield found
-
-
-def set_up(story: Story) -> None:
+def set_up(fleet: LabFleet) -> None:
     """Configure all of them as people would, in the clear."""
-    address = story.lab.host("reg").address
+    address, own = (fleet.lab.host(name).address for name in ("reg", "edge"))
     listens = "listen=udp:%s:5060\nlisten=tcp:%s:5060 # phones\n" % (address, address)
-    story.put("reg", "/etc/kamailio/kamailio-local.cfg", listens)
-    story.lab.ssh("reg", "systemctl start kamailio")
-    own = story.lab.host("edge").address
-    story.put("edge", "/etc/kamailio/kamailio-local.cfg", "listen=udp:%s:5060\nlisten=tcp:%s:5060\n" % (own, own))
-    story.put("edge", "/etc/kamailio/dispatcher.list", "# servers\n1 sip:%s:5060;transport=tcp\n" % address)
-    story.put("edge", "/root/dispatcher.cfg", PROXY)
-    story.lab.ssh("edge", "sed -i '/^loadmodule .siputils.so/r /root/dispatcher.cfg' /etc/kamailio/kamailio.cfg")
-    story.lab.ssh("edge", "systemctl start kamailio")
-    story.start_app("edge", {"registrar": {"protocol": "sip", "address": "reg", "port": 5060}})
+    fleet.put("reg", "/etc/kamailio/kamailio-local.cfg", listens)
+    fleet.lab.ssh("reg", "systemctl start kamailio")
+    fleet.put("edge", "/etc/kamailio/kamailio-local.cfg", "listen=udp:%s:5060\nlisten=tcp:%s:5060\n" % (own, own))
+    fleet.put("edge", "/etc/kamailio/dispatcher.list", "# servers\n1 sip:%s:5060;transport=tcp\n" % address)
+    fleet.put("edge", "/root/dispatcher.cfg", PROXY)
+    fleet.lab.ssh("edge", "sed -i '/^loadmodule .siputils.so/r /root/dispatcher.cfg' /etc/kamailio/kamailio.cfg")
+    fleet.lab.ssh("edge", "systemctl start kamailio")
+    fleet.work()
 
 
 def test_sip_is_moved_enforced_and_back(lab: Lab, tmp_path: Path) -> None:
@@ -78,51 +70,39 @@ def test_sip_is_moved_enforced_and_back(lab: Lab, tmp_path: Path) -> None:
         {"client": "app", "server": "registrar.sip", "dial": "reg"},
     ]
     model = {"components": COMPONENTS, "connections": connections}
-    story = Story(lab, tmp_path / "story", model=model, settings=SETTINGS)
-    set_up(story)
-    before = {host: story.held(host, *FILES) for host in ("reg", "edge")}
-    must_be_reached(story, "tcp")
-    began = time.monotonic()
-    story.must_be_enforced()
-    print("enforced in %.1f s" % (time.monotonic() - began))
-    must_be_refused(story)
-    must_be_reached(story, "tls")
-    since = [story.started(host, "kamailio") for host in ("reg", "edge")]
-    story.must_be_unchanged()
-    assert [story.started(host, "kamailio") for host in ("reg", "edge")] == since
-    counted = story.must_be_answered_anew("edge")["registrar"]
-    print("lost in all: %s" % (counted,))
-    story.must_go_back()
-    assert {host: story.held(host, *FILES) for host in ("reg", "edge")} == before
-    story.must_be_answered_anew("edge")
-    must_be_reached(story, "tcp")
+    fleet = LabFleet(lab, tmp_path / "fleet", model=model, settings=SETTINGS)
+    set_up(fleet)
+    before = {host: fleet.held(host, *FILES) for host in ("reg", "edge")}
+    must_be_reached(lab, "tcp")
+    print("enforced in %.1f s" % fleet.enforced())
+    must_be_refused(lab)
+    must_be_reached(lab, "tls")
+    fleet.unchanged(*UNITS)
+    print("lost in all: %s" % fleet.worked("app"))
+    fleet.taken_back()
+    assert {host: fleet.held(host, *FILES) for host in ("reg", "edge")} == before
+    fleet.worked("app")
+    must_be_reached(lab, "tcp")
 
 
-def must_be_reached(story: Story, transport: str) -> None:
+def must_be_reached(lab: Lab, transport: str) -> None:
     """Fail unless the proxy says of its server that it is there, over this transport."""
     until = time.monotonic() + 15
     while True:
-        said = story.lab.ssh("edge", "kamcmd dispatcher.list")
+        said = lab.ssh("edge", "kamcmd dispatcher.list")
         if "transport=%s" % transport in said and "FLAGS: AP" in said:
             return
         assert time.monotonic() < until, said
         time.sleep(0.5)
 
 
-OPTIONS: t.Final = (
-    "OPTIONS sip:reg:5061 SIP/2.0\r\nVia: SIP/2.0/TLS edge;branch=z9hG4bK1;rport\r\nFrom: <sip:a@lab.test>;tag=1\r\n"
-    "To: <sip:reg>\r\nCall-ID: 1@lab.test\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 5\r\nContent-Length: 0\r\n\r\n"
-)
-
-
-def must_be_refused(story: Story) -> None:
+def must_be_refused(lab: Lab) -> None:
     """Fail unless SIP in the clear is refused, and a client without a certificate, or with a stranger's."""
-    assert "Connection refused" in story.said("edge", 5060, OPTIONS, at="reg")
-    sipsak = story.lab.ssh(
-        "edge", "timeout 5 sipsak -s sip:reg:5060 2>&1; timeout 5 sipsak -E tcp -s sip:reg:5060 2>&1; true"
-    )
-    assert "200" not in sipsak
-    assert "SIP/2.0 200" in story.s_client("edge", "reg:5061", *story.ours(), words=OPTIONS)
-    for stranger in ((), story.foreign("edge")):
-        assert "SIP/2.0 200" not in story.s_client("edge", "reg:5061", *stranger, words=OPTIONS)
-    story.must_be_on_tls("edge", "reg:5061", *story.ours())
+    judge = Judge(lab, "edge", "app")
+    assert "Connection refused" in judge.in_the_clear("reg", 5060, "sip")
+    for how in ("", "-E tcp"):
+        assert "200" not in lab.ssh("edge", "timeout 5 sipsak %s -s sip:reg:5060 2>&1; true" % how)
+    assert "SIP/2.0 200" in judge.answer("reg:5061", begin("sip", "reg:5061"), who="itself")
+    for who in STRANGERS:
+        assert "SIP/2.0 200" not in judge.answer("reg:5061", begin("sip", "reg:5061"), who=who)
+    judge.must_be_on_tls("reg:5061", who="itself")

@@ -15,12 +15,10 @@ import pytest
 import yaml
 from integration.harness import ROOT
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
+from .fleet import PROGRAMS, Json, LabFleet
 from .installed import installed
-from .names import parse_hosts
-from .rollouts import PROGRAMS, Json, Judge, LabFleet
+from .judges import Judge, Who
 
 PAGE: t.Final = ROOT / "docs" / "task_kind.md"
 MODES: t.Final = ("simple", "mutual")
@@ -116,13 +114,6 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def lab() -> t.Iterator[Lab]:
-    driver.build(print)
-    with driver.lab(NET, parse_hosts(HOSTS)) as found:
-        yield found
-
-
 def fleet_of(lab: Lab, tmp_path: Path, collections: Path, *, mode: str) -> OnesOwn:
     """Return the page's fleet, with its kind in a folder of roles, and a publisher besides."""
     model = yaml.safe_load(block("# inventory/prod/tls_connections.yml"))
@@ -143,8 +134,8 @@ def fleet_of(lab: Lab, tmp_path: Path, collections: Path, *, mode: str) -> OnesO
 
 def set_up(fleet: OnesOwn) -> None:
     """Start brokers, subscribers and the publisher, in the clear."""
-    hub = fleet.lab.host("mq1").address
-    fleet.write("app1", "/opt/publish.py", (PROGRAMS / "publish.py").read_text())
+    hub = "mq1.lab.test"
+    fleet.put("app1", "/opt/publish.py", (PROGRAMS / "publish.py").read_text())
     fleet.lab.ssh("mq1", "bash -e", given=HUB % CLEAR)
     fleet.lab.ssh("mq2", "bash -e", given=BRANCH.format(hub=hub, file=BRIDGE))
     fleet.lab.ssh("app1", "bash -e", given=SUBSCRIBER.format(name="board", host=hub, port=1883))
@@ -164,16 +155,16 @@ def test_the_collection_is_installed_and_cannot_be_written_to(collections: Path)
 @pytest.mark.soak
 @pytest.mark.parametrize("mode", MODES)
 def test_a_kind_of_ones_own_goes_plain_enforced_and_back_under_load(
-    lab: Lab, tmp_path: Path, collections: Path, mode: str
+    fresh_lab: Lab, tmp_path: Path, collections: Path, mode: str
 ) -> None:
-    fleet = fleet_of(lab, tmp_path, collections, mode=mode)
+    fleet = fleet_of(fresh_lab, tmp_path, collections, mode=mode)
     set_up(fleet)
     fleet.must_have_it_all()
     before = {host: fleet.held_in(host) for host in FILES}
 
-    seconds = fleet.enforced()
+    seconds = fleet.enforced(exercised=True)
     moved = fleet.must_have_it_all()
-    must_be_refused(fleet, tmp_path, mode=mode)
+    must_be_refused(fleet, mode=mode)
 
     units = ("mq1", "mosquitto"), ("mq2", "mosquitto")
     fleet.renewed(*units)
@@ -189,14 +180,15 @@ def test_a_kind_of_ones_own_goes_plain_enforced_and_back_under_load(
     )
 
 
-def must_be_refused(fleet: OnesOwn, tmp_path: Path, *, mode: str) -> None:
+def must_be_refused(fleet: OnesOwn, *, mode: str) -> None:
     """Fail unless plaintext is refused, and on a mutual listener whoever presents nothing, or something foreign."""
-    hub = fleet.lab.host("mq1").address
+    hub = "mq1.lab.test"
     asked = "mosquitto_pub -h %s -t other -m x" % hub
     assert "Connection refused" in fleet.refuses("app1", asked)
-    judge = Judge(fleet, "app1", "board", tmp_path / "judge")
-    assert judge.refusal(hub, 8883, as_="itself" if mode == "mutual" else "") == ""
-    assert "alert" in judge.refusal(hub, 8883, "-tls1_1", as_="itself" if mode == "mutual" else "")
+    judge, where = Judge(fleet.lab, "app1", "board"), hub + ":8883"
+    known: Who = "itself" if mode == "mutual" else "nobody"
+    assert judge.refusal(where, who=known) == ""
+    assert "alert" in judge.refusal(where, "-tls1_1", who=known)
     if mode == "mutual":
-        assert "certificate required" in judge.refusal(hub, 8883)
-        assert "unknown ca" in judge.refusal(hub, 8883, as_="foreign")
+        assert "certificate required" in judge.refusal(where)
+        assert "unknown ca" in judge.refusal(where, who="stranger")

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
-from .names import parse_hosts
-from .story import Story
+from .fleet import LabFleet
+from .judges import Judge
 
 #: All kinds at once are in test_centre.py; each by itself takes most of a minute.
 pytestmark = pytest.mark.soak
 
+HOSTS: t.Final = "mx,desk"
 FILES: t.Final = ("/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/postfix/connsec_policy")
 MODEL: t.Final = {
     "components": {
@@ -43,14 +42,6 @@ RELAYING: t.Final = (
     "relayhost=[mx] mydestination= default_transport=smtp relay_transport=relay"
     " smtp_host_lookup=native smtp_tls_security_level=none"
 )
-
-
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    driver.build(print)
-    with driver.lab(NET, parse_hosts("mx,desk")) as found:
-        set_up(found)
-        yield found
 
 
 def set_up(lab: Lab) -> None:
@@ -78,40 +69,39 @@ def must_have_arrived(lab: Lab, number: int) -> None:
 
 
 def test_mail_is_moved_enforced_and_back(lab: Lab, tmp_path: Path) -> None:
-    story = Story(lab, tmp_path / "story", model=MODEL, settings={"mail": {}, "relay": {}})
-    before = {host: story.held(host, *FILES) for host in ("mx", "desk")}
+    set_up(lab)
+    fleet = LabFleet(lab, tmp_path / "fleet", model=MODEL, settings={"mail": {}, "relay": {}})
+    before = {host: fleet.held(host, *FILES) for host in ("mx", "desk")}
     relayed(lab, 2)
     must_have_arrived(lab, 2)
-    story.start_app("desk", {"mail": {"protocol": "smtp", "address": "mx", "port": 25, "to": "games@lab.test"}})
-    began = time.monotonic()
-    story.must_be_enforced()
-    print("enforced in %.1f s" % (time.monotonic() - began))
+    fleet.work()
+    print("enforced in %.1f s" % fleet.enforced())
     relayed(lab, 2)
     must_have_arrived(lab, 4)
-    print(story.must_be_answered_anew("desk"))
-    assert story.counted("desk")["mail"].lost == 0, story.counted("desk")
-    must_be_refused(story)
-    story.must_be_on_tls("desk", "mx:25", "-starttls", "smtp")
-    since = story.started("mx", "postfix@-")
-    story.must_be_unchanged()
-    story.must_go_back()
-    assert {host: story.held(host, *FILES) for host in ("mx", "desk")} == before
-    assert story.must_be_answered_anew("desk")["mail"].lost == 0
+    counted = fleet.worked("app")
+    print(counted)
+    assert counted["lost"] == 0, counted
+    must_be_refused(lab)
+    since = fleet.started(("mx", "postfix@-"))
+    fleet.unchanged()
+    fleet.taken_back()
+    assert {host: fleet.held(host, *FILES) for host in ("mx", "desk")} == before
+    counted = fleet.worked("app")
+    assert counted["lost"] == 0, counted
     relayed(lab, 2)
     must_have_arrived(lab, 6)
-    assert story.started("mx", "postfix@-") == since
+    assert fleet.started(("mx", "postfix@-")) == since
 
 
-def must_be_refused(story: Story) -> None:
+def must_be_refused(lab: Lab) -> None:
     """Fail unless mail in the clear is refused, and a client without a certificate, or with a stranger's."""
-    said = story.said("desk", 25, "EHLO desk\r\nMAIL FROM:<>\r\nQUIT\r\n", at="mx")
-    assert "530 5.7.0 Must issue a STARTTLS command first" in said
+    judge, smtp = Judge(lab, "desk", "app"), ("-starttls", "smtp")
+    assert "530 5.7.0 Must issue a STARTTLS command first" in judge.in_the_clear("mx", 25, "smtp")
     swaks = "swaks --server mx --from a@lab.test --to www-data@lab.test --quit-after RCPT"
-    assert "530 5.7.0" in story.lab.ssh("desk", swaks + " 2>&1 || true")
-    greeting = {"words": "EHLO desk\r\n"}
-    without = story.s_client("desk", "mx:25", "-starttls", "smtp", **greeting)
-    assert "421 4.7.1 mx.localdomain Error: No client certificate presented" in without
-    foreign = story.s_client("desk", "mx:25", "-starttls", "smtp", *story.foreign("desk"), **greeting)
-    assert "421 4.7.1 mx.localdomain Error: Client certificate not trusted" in foreign
-    ours = story.s_client("desk", "mx:25", "-starttls", "smtp", *story.ours(), words="EHLO desk\r\nMAIL FROM:<>\r\n")
-    assert "250 2.1.0 Ok" in ours, ours
+    assert "530 5.7.0" in lab.ssh("desk", swaks + " 2>&1 || true")
+    words = "EHLO desk\r\nMAIL FROM:<>\r\n"
+    refused = "421 4.7.1 mx.localdomain Error: "
+    assert refused + "No client certificate presented" in judge.answer("mx:25", words, *smtp)
+    assert refused + "Client certificate not trusted" in judge.answer("mx:25", words, *smtp, who="stranger")
+    assert "250 2.1.0 Ok" in judge.answer("mx:25", words, *smtp, who="itself")
+    judge.must_be_on_tls("mx:25", *smtp)

@@ -5,25 +5,21 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
-from .names import parse_hosts
-from .story import Story
+from .fleet import LabFleet
+from .judges import STRANGERS, Judge, begin
 
 #: All kinds at once are in test_centre.py; each by itself takes most of a minute.
 pytestmark = pytest.mark.soak
 
-FILES: t.Final = {
-    "back": ("/etc/billing.ini", "/etc/stunnel/*", "/etc/systemd/system/*.service", "/etc/systemd/system/*.target.d"),
-    "desk": ("/etc/dialer.ini", "/etc/stunnel/*", "/etc/systemd/system/*.service", "/etc/systemd/system/*.target.d"),
-}
+HOSTS: t.Final = "back,desk"
+TUNNEL: t.Final = ("/etc/stunnel/*", "/etc/systemd/system/*.service", "/etc/systemd/system/*.target.d")
+FILES: t.Final = {"back": ("/etc/billing.ini", *TUNNEL), "desk": ("/opt/load/dialer/options.ini", *TUNNEL)}
 MODEL: t.Final = {
     "components": {
         "billing": {
@@ -48,12 +44,12 @@ SETTINGS: t.Final = {
         "interruption": 1,
     },
     "dialer": {
-        "application_config": "/etc/dialer.ini",
-        "application": {"command": ["/bin/true"]},  # it reads its options for each request
-        "application_process": {"service": "dialer"},
+        "application_config": "/opt/load/dialer/options.ini",
+        "application": {"service": "load@dialer"},
+        "application_process": {"service": "load@dialer"},
         "connect": [
-            {"section": "{server}", "key": "address", "value": "127.0.0.1"},
-            {"section": "{server}", "key": "port", "value": "{port}"},
+            {"section": "peer.{server}.{server_host}", "key": "name", "value": "127.0.0.1"},
+            {"section": "peer.{server}.{server_host}", "key": "port", "value": "{port}"},
         ],
     },
 }
@@ -74,61 +70,48 @@ Server((options["server"]["bind"], 7000), Repeat).serve_forever()
 UNIT: t.Final = "[Service]\nExecStart=/usr/bin/python3 /usr/local/bin/billing\n"
 
 
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    driver.build(print)
-    with driver.lab(NET, parse_hosts("back,desk")) as found:
-        yield found
-
-
-def set_up(story: Story) -> None:
+def set_up(fleet: LabFleet) -> None:
     """Start the server and its clients, in the clear."""
-    story.put("back", "/usr/local/bin/billing", BILLING)
-    story.put("back", "/etc/billing.ini", "; who may reach it\n[server]\nbind = 0.0.0.0\n")
-    story.put("back", "/etc/systemd/system/billing.service", UNIT)
-    story.lab.ssh("back", "systemctl start billing; sleep 0.3")
-    row = {"protocol": "echo", "address": "back", "port": 7000}
-    story.start_app("desk", {"billing": row})
-    story.start_app("desk", {"billing": row}, name="dialer")
+    fleet.put("back", "/usr/local/bin/billing", BILLING)
+    fleet.put("back", "/etc/billing.ini", "; who may reach it\n[server]\nbind = 0.0.0.0\n")
+    fleet.put("back", "/etc/systemd/system/billing.service", UNIT)
+    fleet.lab.ssh("back", "systemctl start billing; sleep 0.3")
+    fleet.work("app", "dialer")
 
 
 def test_programs_without_tls_are_moved_enforced_and_back(lab: Lab, tmp_path: Path) -> None:
-    story = Story(lab, tmp_path / "story", model=MODEL, settings=SETTINGS)
-    set_up(story)
-    before = {host: story.held(host, *files) for host, files in FILES.items()}
-    began = time.monotonic()
-    story.must_be_enforced()
-    print("enforced in %.1f s" % (time.monotonic() - began))
-    must_be_closed(story)
-    units = ("back", "connsec-billing", "billing"), ("desk", "connsec-dialer")
-    since = [story.started(*each) for each in units]
-    story.must_be_unchanged()
-    assert [story.started(*each) for each in units] == since
-    counted = [story.must_be_answered_anew("desk", name=name)["billing"] for name in ("app", "dialer")]
+    fleet = LabFleet(lab, tmp_path / "fleet", model=MODEL, settings=SETTINGS)
+    set_up(fleet)
+    before = {host: fleet.held(host, *files) for host, files in FILES.items()}
+    print("enforced in %.1f s" % fleet.enforced())
+    must_be_closed(lab)
+    fleet.unchanged(("back", "connsec-billing"), ("back", "billing"), ("desk", "connsec-dialer"))
+    counted = [fleet.worked(name) for name in ("app", "dialer")]
     print("lost by those with TLS of their own and without, in all: %s, %s" % tuple(counted))
-    assert sum(each.lost for each in counted) <= 20, counted
-    must_start_with_the_host(story)
-    story.must_go_back()
-    assert {host: story.held(host, *files) for host, files in FILES.items()} == before
+    assert sum(each["lost"] for each in counted) <= 20, counted
+    must_start_with_the_host(lab)
+    fleet.taken_back()
+    assert {host: fleet.held(host, *files) for host, files in FILES.items()} == before
     assert lab.ssh("back", "systemctl is-active connsec-billing || true").strip() == "inactive"
     for name in ("app", "dialer"):
-        story.must_be_answered_anew("desk", name=name)
+        fleet.worked(name)
 
 
-def must_be_closed(story: Story) -> None:
+def must_be_closed(lab: Lab) -> None:
     """Fail unless the program answers nobody in the clear, and over TLS those alone whom its tunnel knows."""
-    assert "Connection refused" in story.said("desk", 7000, "hello\n", at="back")
-    assert "hello" not in story.said("desk", 7001, "hello\n", at="back")
-    assert "hello" in story.said("desk", 7000, "hello\n", at="127.0.0.1", seconds=1)
-    assert "hello" in story.s_client("desk", "back:7001", *story.ours(), words="hello\n")
-    for stranger in ((), story.foreign("desk")):
-        assert "hello" not in story.s_client("desk", "back:7001", *stranger, words="hello\n")
-    story.must_be_on_tls("desk", "back:7001", *story.ours())
-    assert "stunnel4" in story.lab.ssh("back", "stat -Lc %U /etc/connsec/billing/current/key.pem")
+    judge, hello = Judge(lab, "desk", "app"), begin("lines")
+    assert "Connection refused" in judge.in_the_clear("back", 7000, "lines")
+    assert hello not in judge.in_the_clear("back", 7001, "lines")
+    assert hello in judge.in_the_clear("127.0.0.1", 7000, "lines")
+    assert hello in judge.answer("back:7001", hello, who="itself")
+    for who in STRANGERS:
+        assert hello not in judge.answer("back:7001", hello, who=who)
+    judge.must_be_on_tls("back:7001", who="itself")
+    assert "stunnel4" in lab.ssh("back", "stat -Lc %U /etc/connsec/billing/current/key.pem")
 
 
-def must_start_with_the_host(story: Story) -> None:
+def must_start_with_the_host(lab: Lab) -> None:
     """Fail unless a host that boots has its tunnel."""
-    story.lab.ssh("back", "systemctl daemon-reload")
-    wants = story.lab.ssh("back", "systemctl show --property=Wants --value multi-user.target")
+    lab.ssh("back", "systemctl daemon-reload")
+    wants = lab.ssh("back", "systemctl show --property=Wants --value multi-user.target")
     assert "connsec-billing.service" in wants.split()

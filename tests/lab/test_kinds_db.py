@@ -12,22 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
-from .names import parse_hosts
-from .rollouts import Judge, LabFleet, application
+from .fleet import LabFleet, load_settings
+from .judges import Judge
 
 #: All kinds at once are in test_centre.py; each by itself takes most of a minute.
 pytestmark = pytest.mark.soak
 
-
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    """A server, another one that depends on it, and a host of applications."""
-    driver.build(print)
-    with driver.lab(NET, parse_hosts("db1,db2,app1")) as found:
-        yield found
+#: A server, another one that depends on it, and a host of applications.
+HOSTS: t.Final = "db1,db2,app1"
+#: Requests of a session, which take a second and a half.
+SESSION: t.Final = 30
 
 
 def is_closed(address: str, port: int) -> bool:
@@ -71,52 +66,41 @@ def test_redis_and_its_replica_move_without_a_lost_request(lab: Lab, tmp_path: P
             },
             "connections": [
                 {"client": "desk", "server": "cache.keys"},
-                {"client": "copy", "server": "cache.keys"},
+                {"client": "copy", "server": "cache.keys", "dial": db1},
                 {"client": "wall", "server": "copy.keys"},
             ],
         },
-        settings={
-            "cache": {},
-            "copy": {},
-            "desk": application("desk", mutual=True),
-            "wall": application("wall"),
-        },
+        settings={"cache": {}, "copy": {}},
     )
-    fleet.work("app1", "desk", "redis", {"host": db1, "port": "6379", "ask": "INCR asked"}, REDISCLI_AUTH="geheim")
-    fleet.work("app1", "wall", "redis", {"host": db2, "port": "6379", "ask": "EXISTS asked"}, REDISCLI_AUTH="geheim")
-    fleet.worked("app1", "wall")
+    fleet.work("desk", ask="INCR asked", password="geheim", session=SESSION)
+    fleet.work("wall", ask="EXISTS asked", password="geheim", session=SESSION)
     before = [fleet.held(host, "/etc/redis/redis.conf") for host in ("db1", "db2")]
-    started = [fleet.started(host, "redis-server") for host in ("db1", "db2")]
+    units = (("db1", "redis-server"), ("db2", "redis-server"))
+    started = fleet.started(*units)
 
-    seconds = round(fleet.enforced(), 1)
-    assert [fleet.started(host, "redis-server") for host in ("db1", "db2")] == started
+    seconds = round(fleet.enforced(exercised=True), 1)
+    assert fleet.started(*units) == started
 
-    known, judge = Judge(fleet, "app1", "desk", tmp_path / "desk"), Judge(fleet, "app1", "wall", tmp_path / "wall")
-    assert known.refusal(db1, 6380, as_="itself") == judge.refusal(db2, 6380) == ""
-    assert "certificate required" in known.refusal(db1, 6380)
-    assert "unknown ca" in known.refusal(db1, 6380, as_="foreign")
+    known, judge = Judge(lab, "app1", "desk"), Judge(lab, "app1", "wall")
+    assert known.refusal("db1.lab.test:6380", who="itself") == judge.refusal("db2.lab.test:6380") == ""
+    assert "certificate required" in known.refusal("db1.lab.test:6380")
+    assert "unknown ca" in known.refusal("db1.lab.test:6380", who="stranger")
     for address in (db1, db2):
         assert is_closed(address, 6379)
         assert "refused" in fleet.refuses("app1", "redis-cli -e -h %s -p 6379 PING" % address)
     assert "master_link_status:up" in lab.ssh("db2", info(db2, "copy"))
     assert "master_port:6380" in lab.ssh("db2", info(db2, "copy"))
 
-    fleet.renewed(("db1", "redis-server"), ("db2", "redis-server"))
-    fleet.unchanged(("db1", "redis-server"), ("db2", "redis-server"))
-    load = [fleet.worked("app1", name) for name in ("desk", "wall")]
+    fleet.renewed(*units)
+    fleet.unchanged(*units)
+    load = [fleet.worked(name) for name in ("desk", "wall")]
     fleet.taken_back()
     assert [fleet.held(host, "/etc/redis/redis.conf") for host in ("db1", "db2")] == before
-    after = [fleet.worked("app1", name) for name in ("desk", "wall")]
-    tell(
-        "redis",
-        seconds=round(seconds, 1),
-        answered=[each.answered for each in after],
-        lost=[each.lost for each in after],
-    )
-    assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
-    assert [fleet.started(host, "redis-server") for host in ("db1", "db2")] == started
-    for name in ("desk", "wall"):
-        fleet.rest("app1", name)
+    after = [fleet.worked(name) for name in ("desk", "wall")]
+    tell("redis", seconds=seconds, counted=after)
+    assert [each["lost"] for each in (*load, *after)] == [0, 0, 0, 0], after
+    assert fleet.started(*units) == started
+    fleet.rest("desk", "wall")
 
 
 def info(address: str, component: str) -> str:
@@ -187,31 +171,31 @@ def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_pa
             },
             "connections": [
                 {"client": "crm", "server": "crm_db.sql", "dial": "db1.lab.test"},
-                {"client": "crm_copy", "server": "crm_db.sql"},
-                {"client": "board", "server": "crm_copy.sql"},
+                {"client": "crm_copy", "server": "crm_db.sql", "dial": db1},
+                {"client": "board", "server": "crm_copy.sql", "dial": db2},
             ],
         },
         settings={
             "crm_db": {"demand": [rule, copying], "user": "crm", "database": "crm", "logins": {"crm_copy": copier}},
             "crm_copy": {"standby": standby, "user": "crm", "database": "crm"},
-            "crm": {"process": {"service": "load-crm"}},
-            "board": {"process": {"service": "load-board"}},
+            "crm": {"process": {"service": "load@crm"}},
+            "board": {"process": {"service": "load@board"}},
         },
     )
-    fleet.work("app1", "crm", "postgresql", {"service": "crm_db", "ask": "insert into asked values (1) returning 1"})
-    fleet.work("app1", "board", "postgresql", {"service": "crm_copy", "ask": "select 1 from asked limit 1"})
-    fleet.worked("app1", "board")
+    fleet.work("crm", service="crm_db", ask="insert into asked values (1) returning 1", session=SESSION)
+    fleet.work("board", service="crm_copy", ask="select 1 from asked limit 1", session=SESSION)
     files = {"db1": (config, hba), "db2": (config, hba, standby), "app1": (SERVICES,)}
     before = {host: fleet.held(host, *paths) for host, paths in files.items()}
     units = [(host, "postgresql@15-main") for host in ("db1", "db2")]
-    started = [fleet.started(*unit) for unit in units]
+    started = fleet.started(*units)
 
-    seconds = round(fleet.enforced(), 1)
+    seconds = round(fleet.enforced(exercised=True), 1)
 
     starttls = ("-starttls", "postgres")
-    known, judge = Judge(fleet, "app1", "crm", tmp_path / "crm"), Judge(fleet, "app1", "board", tmp_path / "board")
-    assert known.refusal(db1, 5432, *starttls, as_="itself") == judge.refusal(db2, 5432, *starttls) == ""
-    assert "unknown ca" in known.refusal(db1, 5432, *starttls, as_="foreign")
+    known, judge = Judge(lab, "app1", "crm"), Judge(lab, "app1", "board")
+    assert known.refusal("db1.lab.test:5432", *starttls, who="itself") == ""
+    assert judge.refusal(db2 + ":5432", *starttls) == ""
+    assert "unknown ca" in known.refusal("db1.lab.test:5432", *starttls, who="stranger")
     for name in ("db1", "db2"):
         said = fleet.refuses("app1", psql(name, "sslmode=disable"))
         assert "rejects connection" in said and "no encryption" in said, said
@@ -222,15 +206,14 @@ def test_postgresql_and_its_standby_move_without_a_lost_request(lab: Lab, tmp_pa
 
     fleet.renewed(*units)
     fleet.unchanged(*units)
-    load = [fleet.worked("app1", name) for name in ("crm", "board")]
+    load = [fleet.worked(name) for name in ("crm", "board")]
     fleet.taken_back()
     assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
-    after = [fleet.worked("app1", name) for name in ("crm", "board")]
-    tell("postgresql", seconds=seconds, answered=[each.answered for each in after], lost=[each.lost for each in after])
-    assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
-    assert [fleet.started(*unit) for unit in units] == started
-    for name in ("crm", "board"):
-        fleet.rest("app1", name)
+    after = [fleet.worked(name) for name in ("crm", "board")]
+    tell("postgresql", seconds=seconds, counted=after)
+    assert [each["lost"] for each in (*load, *after)] == [0, 0, 0, 0], after
+    assert fleet.started(*units) == started
+    fleet.rest("crm", "board")
 
 
 def psql(host: str, parameters: str) -> str:
@@ -250,9 +233,8 @@ mariadb -e "grant all on shop.* to 'shop'@'%' identified by 'geheim'"
 
 
 def test_mariadb_is_restarted_once_and_loses_no_more_than_that_takes(lab: Lab, tmp_path: Path) -> None:
-    db1 = lab.host("db1").address
     lab.ssh("db1", "bash", given=DATABASE)
-    ours = "/etc/mysql/mariadb.conf.d/70-tls.cnf"
+    ours, own, unit = "/etc/mysql/mariadb.conf.d/70-tls.cnf", "/etc/shop.cnf", ("db1", "mariadb")
     secure = [{"key": "ssl-ca", "value": "{trust}"}, {"key": "ssl-verify-server-cert", "value": "on"}]
     fleet = LabFleet(
         lab,
@@ -271,39 +253,37 @@ def test_mariadb_is_restarted_once_and_loses_no_more_than_that_takes(lab: Lab, t
         settings={
             "shop_db": {},
             "shop": {
-                **application("shop"),
+                **load_settings("shop"),
+                "config": own,
                 "connect": [{"section": "client", **row} for row in secure],
                 "verify": [{"section": "client", **row} for row in secure[1:]],
             },
         },
     )
-    login = "[client]\nhost = db1.lab.test\nuser = shop\npassword = geheim\n"
-    fleet.work("app1", "shop", "mariadb", {"ask": "insert into shop.asked values (1); select 1"}, more=login)
-    fleet.worked("app1", "shop")
-    started = fleet.started("db1", "mariadb")
+    fleet.put("app1", own, "[client]\nhost = db1.lab.test\nuser = shop\npassword = geheim\n", "600")
+    fleet.work("shop", file=own, ask="insert into shop.asked values (1); select 1", session=SESSION)
+    started = fleet.started(unit)
 
-    seconds = round(fleet.enforced(), 1)
-    once = fleet.started("db1", "mariadb")
-    assert once != started
+    seconds = round(fleet.enforced(exercised=True), 1)
+    assert fleet.started(unit) != started, "it is restarted once"
 
-    starttls = ("-starttls", "mysql")
-    judge = Judge(fleet, "app1", "shop", tmp_path / "shop")
-    assert judge.refusal(db1, 3306, *starttls) == ""
-    assert "handshake failure" in judge.refusal(db1, 3306, *starttls, "-tls1_2", "-cipher", "AES128-GCM-SHA256")
+    where, starttls, judge = "db1.lab.test:3306", ("-starttls", "mysql"), Judge(lab, "app1", "shop")
+    assert judge.refusal(where, *starttls) == ""
+    assert "handshake failure" in judge.refusal(where, *starttls, "-tls1_2", "-cipher", "AES128-GCM-SHA256")
     asked = "mariadb -h db1.lab.test -u shop -pgeheim -e 'select 1' "
     assert "Access denied" in fleet.refuses("app1", asked + "--skip-ssl")
     assert "1" in lab.ssh("app1", asked + "--ssl")
 
-    moved = fleet.worked("app1", "shop")
-    fleet.renewed(("db1", "mariadb"))
-    fleet.unchanged(("db1", "mariadb"))
-    assert fleet.worked("app1", "shop").lost == moved.lost
+    moved = fleet.worked("shop")
+    fleet.renewed(unit)
+    fleet.unchanged(unit)
+    assert fleet.worked("shop")["lost"] == moved["lost"]
     fleet.taken_back()
     assert "No such file" in fleet.refuses("db1", "cat", ours)
-    after = fleet.worked("app1", "shop")
-    tell("mariadb", seconds=seconds, answered=after.answered, lost_moving=moved.lost, lost_at_all=after.lost)
-    assert moved.lost <= 20 and after.lost <= 2 * 20, after
-    fleet.rest("app1", "shop")
+    after = fleet.worked("shop")
+    tell("mariadb", seconds=seconds, lost_moving=moved["lost"], counted=after)
+    assert moved["lost"] <= 20 and after["lost"] <= 2 * 20, after
+    fleet.rest("shop")
 
 
 # RabbitMQ
@@ -334,26 +314,25 @@ def test_rabbitmq_is_restarted_in_each_stage_and_a_client_that_dials_anew_goes_o
             },
             "connections": [{"client": "bus", "server": "broker.amqp", "dial": "db1.lab.test"}],
         },
-        settings={"broker": {}, "bus": application("bus", mutual=True)},
+        settings={"broker": {}},
     )
-    fleet.work("app1", "bus", "amqp", {"host": "db1.lab.test", "port": "5672", "login": "desk:geheim"})
-    fleet.worked("app1", "bus")
+    fleet.work("bus", login="desk:geheim", queue="asked", session=SESSION)
 
-    seconds = round(fleet.enforced(), 1)
+    seconds = round(fleet.enforced(exercised=True), 1)
 
-    known = Judge(fleet, "app1", "bus", tmp_path / "bus")
-    assert known.refusal(db1, 5671, as_="itself") == ""
-    assert "certificate required" in known.refusal(db1, 5671)
-    assert "unknown ca" in known.refusal(db1, 5671, as_="foreign")
+    known, where = Judge(lab, "app1", "bus"), "db1.lab.test:5671"
+    assert known.refusal(where, who="itself") == ""
+    assert "certificate required" in known.refusal(where)
+    assert "unknown ca" in known.refusal(where, who="stranger")
     assert "opening socket" in fleet.refuses("app1", "amqp-get --url amqp://desk:geheim@db1.lab.test -q asked")
     assert is_closed(db1, 5672)
 
-    moved = fleet.worked("app1", "bus")
+    moved = fleet.worked("bus")
     fleet.renewed(("db1", "rabbitmq-server"))
     fleet.unchanged(("db1", "rabbitmq-server"))
-    assert fleet.worked("app1", "bus").lost == moved.lost
+    assert fleet.worked("bus")["lost"] == moved["lost"]
     fleet.taken_back()
     assert "No such file" in fleet.refuses("db1", "cat", ours)
-    after = fleet.worked("app1", "bus")
-    tell("rabbitmq", seconds=seconds, answered=after.answered, lost_moving=moved.lost, lost_at_all=after.lost)
-    fleet.rest("app1", "bus")
+    after = fleet.worked("bus")
+    tell("rabbitmq", seconds=seconds, lost_moving=moved["lost"], counted=after)
+    fleet.rest("bus")

@@ -19,8 +19,9 @@ from integration.harness import ENFORCE, SWITCH
 from . import driver
 from .conftest import NET
 from .driver import Lab
+from .fleet import LabFleet
+from .judges import Judge, Who
 from .names import parse_hosts
-from .rollouts import Judge, LabFleet
 
 #: Each by itself takes minutes.
 pytestmark = pytest.mark.soak
@@ -113,14 +114,14 @@ def _is_open(address: str, port: int) -> bool:
         return sock.connect_ex((address, port)) == 0
 
 
-def must_refuse(judge: Judge, address: str, port: int) -> None:
+def must_refuse(judge: Judge, name: str, port: int) -> None:
     """Fail unless a member refuses who has no certificate, or a stranger's; a busy host takes its time."""
 
-    def refuses(as_: str, why: str) -> bool:
-        return why in judge.refusal(address, port, as_=as_)
+    def refuses(who: Who, why: str) -> bool:
+        return why in judge.refusal("%s:%d" % (name, port), who=who)
 
-    until(lambda: refuses("", "certificate required"), 30, lambda: "it lets one without a certificate in")
-    until(lambda: refuses("foreign", "unknown ca"), 30, lambda: "it lets a stranger in")
+    until(lambda: refuses("nobody", "certificate required"), 30, lambda: "it lets one without a certificate in")
+    until(lambda: refuses("stranger", "unknown ca"), 30, lambda: "it lets a stranger in")
 
 
 def tell(link: str, **figures: object) -> None:
@@ -183,7 +184,8 @@ def test_a_standby_of_postgresql_follows_through_every_stage_and_misses_nothing(
         settings={"db": {"demand": [lets_in], "logins": {"copy": copier}}, "copy": {"standby": standby}},
     )
     before = {host: fleet.held(host, *paths) for host, paths in files.items()}
-    since = [fleet.started(host, "postgresql@15-main") for host in ("n1", "n2")]
+    units = [(host, "postgresql@15-main") for host in ("n1", "n2")]
+    since = fleet.started(*units)
     lab.ssh("n1", "systemd-run -q --unit=writer --uid=postgres --working-directory=/ sh -c %r" % WRITER)
 
     def goes_on() -> float:
@@ -206,7 +208,7 @@ def test_a_standby_of_postgresql_follows_through_every_stage_and_misses_nothing(
     lab.ssh("n1", "systemctl stop writer")
     goes_on()
     assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
-    assert [fleet.started(host, "postgresql@15-main") for host in ("n1", "n2")] == since
+    assert fleet.started(*units) == since
     whole = "select count(*) = max(x), max(x) from said"
     assert psql(lab, "n2", whole) == psql(lab, "n1", whole) and psql(lab, "n2", whole).startswith("t|")
     tell("postgresql", rows=psql(lab, "n2", whole), seconds_behind=late)
@@ -243,7 +245,8 @@ def test_a_replica_of_redis_is_up_after_every_stage_and_misses_nothing(lab: Lab,
         settings={"cache": {}, "mirror": {}},
     )
     before = [fleet.held(host, "/etc/redis/redis.conf") for host in ("n1", "n2")]
-    since = [fleet.started(host, "redis-server") for host in ("n1", "n2")]
+    units = [(host, "redis-server") for host in ("n1", "n2")]
+    since = fleet.started(*units)
     writer = "redis-cli -s /run/redis/redis-server.sock -r -1 -i 0.05 INCR said"
     lab.ssh("n1", "systemd-run -q --unit=increments sh -c '%s > /dev/null'" % writer)
 
@@ -269,7 +272,7 @@ def test_a_replica_of_redis_is_up_after_every_stage_and_misses_nothing(lab: Lab,
     assert redis(lab, "n2", "GET said") == redis(lab, "n1", "GET said")
     assert redis(lab, "n1", "INFO stats | grep ^sync_full") == whole, "it went on where it was"
     assert [fleet.held(host, "/etc/redis/redis.conf") for host in ("n1", "n2")] == before
-    assert [fleet.started(host, "redis-server") for host in ("n1", "n2")] == since
+    assert fleet.started(*units) == since
     tell("redis", written=redis(lab, "n2", "GET said"), full_copies=whole)
     for host in ("n1", "n2"):
         lab.ssh(host, "systemctl stop redis-server")
@@ -431,13 +434,13 @@ def test_a_cluster_of_rabbitmq_flips_as_one_in_a_window_and_back(lab: Lab, tmp_p
     )
     file, units = "/etc/rabbitmq/rabbitmq-env.conf", [(host, "rabbitmq-server") for host in HOSTS]
     before = [fleet.held(host, file) for host in HOSTS]
-    since = [fleet.started(*unit) for unit in units]
+    since = fleet.started(*units)
     assert lab.ssh("n2", PING) == "pong"
 
     run = fleet.playbook("rollout", *ENFORCE).must_end(0)
     assert set(fleet.stages().values()) == {("presented", "waiting")}, run.last_lines
     assert "the whole cluster is interrupted at once" in run.last_lines
-    assert [fleet.started(*unit) for unit in units] == since
+    assert fleet.started(*units) == since
 
     watch = Outage(*ends)
     must_be_at(fleet, "enforced", *within_an_hour())
@@ -445,10 +448,10 @@ def test_a_cluster_of_rabbitmq_flips_as_one_in_a_window_and_back(lab: Lab, tmp_p
     flip = watch.end()
     assert lab.ssh("n1", PROTOCOLS + " < /dev/null").count("tls") == len(HOSTS), "two nodes, and the tool that asks"
     assert lab.ssh("n2", PING) == "pang"
-    judge = Judge(fleet, "n1", "bus", tmp_path / "judge")
-    for address, _port in ends:
-        must_refuse(judge, address, 25672)
-    assert judge.refusal(ends[0][0], 25672, as_="itself") == ""
+    judge = Judge(lab, "n1", "bus")
+    for host in HOSTS:
+        must_refuse(judge, host, 25672)
+    assert judge.refusal("n1:25672", who="itself") == ""
 
     fleet.renewed(*units)
     fleet.unchanged(*units)
@@ -532,19 +535,19 @@ def test_a_cluster_of_galera_moves_member_by_member_and_stays_one(lab: Lab, tmp_
     units = [(host, "mariadb") for host in HOSTS]
     watch = Outage(*ends)
     must_be_at(fleet, "permissive")
-    permitted = [fleet.started(*unit) for unit in units]
+    permitted = fleet.started(*units)
     run = fleet.playbook("rollout", *SWITCH).must_end(0)
     assert set(fleet.stages().values()) == {("permissive", "waiting")}, run.last_lines
     assert "they go from permissive to enforced at once" in run.last_lines
-    assert [fleet.started(*unit) for unit in units] == permitted
+    assert fleet.started(*units) == permitted
 
     must_be_at(fleet, "enforced")
     forth = watch.end()
     assert [sql(lab, host, SIZE) for host in HOSTS] == ["3"] * 3
-    judge = Judge(fleet, "n1", "links", tmp_path / "judge")
-    for address, _port in ends:
-        must_refuse(judge, address, 4567)
-    assert judge.refusal(ends[0][0], 4567, as_="itself") == ""
+    judge = Judge(lab, "n1", "links")
+    for host in HOSTS:
+        must_refuse(judge, host + ".lab.test", 4567)
+    assert judge.refusal("n1.lab.test:4567", who="itself") == ""
     fleet.renewed(*units)
     fleet.unchanged(*units)
 

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from . import driver
-from .conftest import NET
 from .driver import Lab
-from .names import parse_hosts
-from .rollouts import PROGRAMS, Json, Judge, LabFleet, Load
+from .fleet import PROGRAMS, Json, LabFleet
+from .judges import Judge
 
 pytestmark = pytest.mark.soak
 
+HOSTS: t.Final = "db1,app1,app2"
 PROPERTIES: t.Final = "/etc/ledger.properties"
 SERVICES: t.Final = "/etc/postgresql-common/pg_service.conf"
 CONFIG: t.Final = "/etc/postgresql/15/main/postgresql.conf"
@@ -63,11 +62,8 @@ UNIT: t.Final = """\
 ExecStart=/usr/bin/java -Djdk.tls.client.protocols=TLSv1.2 -Djdk.tls.client.cipherSuites={suites} \
   -cp /opt/ledger:/usr/share/java/postgresql.jar Ledger {properties}
 """
-#: The newer application: sessions of four seconds, so that they are seen on a machine that is busy as well.
-BOARD: t.Final = """\
-for each in $(seq 80); do set -- "$@" -c 'select 1' -c 'select pg_sleep(0.05)'; done
-while :; do psql -XAtq "$@" service=crm_db 2>&1 || echo lost; done
-"""
+#: Requests in a session of the newer application, which take four seconds: so one is seen on a busy machine as well.
+SESSION: t.Final = 80
 SESSIONS: t.Final = (
     "runuser -u postgres -- psql -AtF ' ' -c 'select application_name, version, cipher from pg_stat_ssl"
     " join pg_stat_activity using (pid) where ssl and usename = $$crm$$'"
@@ -77,38 +73,27 @@ SESSIONS: t.Final = (
 class Ledgers(LabFleet):
     """The fleet, and what the older application counted."""
 
-    def ledger(self) -> Load:
+    def ledger(self) -> Json:
         """Return what it counted, once it has counted some more."""
         before, until = self._counts(), time.monotonic() + 60
-        while (now := self._counts()).answered <= before.answered:
+        while (now := self._counts())["answered"] <= before["answered"]:
             assert time.monotonic() < until, (now, self.lab.ssh("app1", "journalctl -u ledger -n 20 -o cat"))
             time.sleep(0.2)
         return now
 
-    def board(self) -> Load:
-        """Return what the newer application noted, once it has noted some more."""
-        before, until = self._noted(), time.monotonic() + 60
-        while (now := self._noted()).count("1") <= before.count("1"):
-            assert time.monotonic() < until, now[-5:]
-            time.sleep(0.2)
-        return Load(now.count("1"), now.count("lost"), tuple(row for row in now if row not in ("1", "", "lost"))[-3:])
-
-    def _noted(self) -> list[str]:
-        return self.lab.ssh("app2", "cat /var/log/board").splitlines()
-
-    def _counts(self) -> Load:
+    def _counts(self) -> Json:
         text = self.lab.ssh("app1", "cat %s.counts 2>/dev/null || echo answered=0" % PROPERTIES)
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string("[counts]\n" + text)
         row = parser["counts"]
-        return Load(int(row["answered"]), int(row.get("lost", "0")), (row.get("why", ""),))
+        return {"answered": row.getint("answered"), "lost": row.getint("lost", 0), "said": row.get("why", "")}
 
-    def enforced(self) -> float:
+    def enforced(self, *, exercised: bool = True) -> float:
         """Roll out until everything is enforced; where that fails, what the applications saw explains most."""
         try:
-            return super().enforced()
+            return super().enforced(exercised=exercised)
         except AssertionError:
-            print(self.lab.ssh("app1", "cat %s.counts; journalctl -u ledger -n 9" % PROPERTIES), self._noted()[-9:])
+            print(self.lab.ssh("app1", "cat %s.counts; journalctl -u ledger -n 9" % PROPERTIES), self.traffic())
             raise
 
     def sessions(self) -> dict[str, tuple[str, str]]:
@@ -118,13 +103,6 @@ class Ledgers(LabFleet):
             assert time.monotonic() < until, rows
             time.sleep(0.2)
         return {name: (version, cipher) for name, version, cipher in rows}
-
-
-@pytest.fixture
-def lab() -> t.Iterator[Lab]:
-    driver.build(print)
-    with driver.lab(NET, parse_hosts("db1,app1,app2")) as found:
-        yield found
 
 
 def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
@@ -149,7 +127,7 @@ def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
     factory = {"key": "sslfactory", "value": "org.postgresql.ssl.DefaultJavaSSLFactory"}
     settings = {
         "crm_db": {"user": "crm", "database": "crm"},
-        "board": {"process": {"service": "load-board"}},
+        "board": {"process": {"service": "load@board"}},
         "ledger": {
             "config": PROPERTIES,
             "process": {"service": "ledger"},
@@ -165,21 +143,18 @@ def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
 def set_up(fleet: Ledgers, jvm: Json) -> None:
     """Start database and applications, in the clear."""
     fleet.lab.ssh("db1", "bash -e", given=DATABASE)
-    fleet.write("app1", "/opt/Ledger.java", (PROGRAMS / "Ledger.java").read_text())
+    fleet.put("app1", "/opt/Ledger.java", (PROGRAMS / "Ledger.java").read_text())
     fleet.lab.ssh("app1", "bash -e", given=APPLICATIONS.format(properties=PROPERTIES))
     unit = UNIT.format(suites=",".join(jvm["suites"]), properties=PROPERTIES)
-    fleet.write("app1", "/etc/systemd/system/ledger.service", unit)
+    fleet.put("app1", "/etc/systemd/system/ledger.service", unit)
     fleet.lab.ssh("app1", "systemctl daemon-reload && systemctl start ledger")
-    fleet.write("app2", SERVICES, SERVICE)
-    fleet.write("app2", "/opt/board.sh", BOARD)
-    log = "--property=StandardOutput=append:/var/log/board"
-    fleet.lab.ssh("app2", "systemd-run --quiet --unit=load-board %s bash /opt/board.sh" % log)
-    fleet.board()
+    fleet.put("app2", SERVICES, SERVICE)
+    fleet.work("board", service="crm_db", session=SESSION)
 
 
 @pytest.mark.parametrize("jvm", JVMS.values(), ids=list(JVMS))
-def test_an_old_jvm_is_served_by_what_both_ends_know(lab: Lab, tmp_path: Path, jvm: Json) -> None:
-    fleet = fleet_of(lab, tmp_path / "fleet", jvm)
+def test_an_old_jvm_is_served_by_what_both_ends_know(fresh_lab: Lab, tmp_path: Path, jvm: Json) -> None:
+    fleet = fleet_of(fresh_lab, tmp_path / "fleet", jvm)
     set_up(fleet, jvm)
     fleet.ledger()
     files = {"db1": (CONFIG,), "app1": (PROPERTIES,), "app2": (SERVICES,)}
@@ -193,18 +168,18 @@ def test_an_old_jvm_is_served_by_what_both_ends_know(lab: Lab, tmp_path: Path, j
     seconds = fleet.enforced()
     tried = [row["expected"] for pair in fleet.report()["connections"] for row in pair["evidence"]]
     assert any("from app1, which knows TLSv1.2 and the suites" in str(each) for each in tried), tried
-    must_be_served(fleet, tmp_path, jvm)
+    must_be_served(fleet, jvm)
 
     fleet.unchanged(("app1", "ledger"))
-    load = fleet.ledger(), fleet.board()
+    load = fleet.ledger(), fleet.worked("board")
     fleet.taken_back()
     assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
-    after = fleet.ledger(), fleet.board()
+    after = fleet.ledger(), fleet.worked("board")
     print("\nenforced in %.1f s; the JVM %s, the other %s" % (seconds, after[0], after[1]))
-    assert [each.lost for each in (*load, *after)] == [0, 0, 0, 0], after
+    assert [each["lost"] for each in (*load, *after)] == [0, 0, 0, 0], after
 
 
-def must_be_served(fleet: Ledgers, tmp_path: Path, jvm: Json) -> None:
+def must_be_served(fleet: Ledgers, jvm: Json) -> None:
     """Fail unless each has the best of what it knows, and the server has the key that the older one takes."""
     seen = fleet.sessions()
     assert seen["board"] == ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), seen
@@ -215,7 +190,6 @@ def must_be_served(fleet: Ledgers, tmp_path: Path, jvm: Json) -> None:
     assert "rsaEncryption" in shown, shown
     written = fleet.lab.ssh("db1", "grep -E '^ssl' " + CONFIG)
     assert jvm["ciphers"] <= set(written.replace("'", " ").replace(":", " ").split()), written
-    address, judge = fleet.lab.host("db1").address, Judge(fleet, "app1", "ledger", tmp_path / "judge")
-    starttls = ("-starttls", "postgres")
-    assert judge.refusal(address, 5432, *starttls, "-tls1_2", "-cipher", cipher) == ""
-    assert "protocol version" in judge.refusal(address, 5432, *starttls, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+    judge, where, starttls = Judge(fleet.lab, "app1", "ledger"), "db1.lab.test:5432", ("-starttls", "postgres")
+    assert judge.refusal(where, *starttls, "-tls1_2", "-cipher", cipher) == ""
+    assert "protocol version" in judge.refusal(where, *starttls, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")

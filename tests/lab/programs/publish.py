@@ -6,7 +6,8 @@
     publish.py /etc/desk
 
 One mosquitto_pub after the other publishes thirty numbers within a second and a half, and reads its options anew. What
-a session could not hand over is published again by the next one. `published.json` in the folder counts.
+a session could not hand over is published again by the next one: by itself mosquitto_pub would dial for ever where its
+broker has moved away from meanwhile. `published.json` in the folder counts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import typing as t
 
 NUMBERS: t.Final = 30
 PAUSE: t.Final = 0.05
+#: Seconds in which a session has to have handed its numbers over, once it has them all.
+HANDED: t.Final = 20.0
 
 
 def session(folder: str, first: int) -> str:
@@ -41,7 +44,11 @@ def session(folder: str, first: int) -> str:
             time.sleep(PAUSE)
     except BrokenPipeError:
         pass  # it ended before; what it said follows
-    said = process.communicate()[0]
+    try:
+        said = process.communicate(timeout=HANDED)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said = process.communicate()[0]
     return "" if process.returncode == 0 else "ended with %d: %s" % (process.returncode, said[-300:])
 
 

@@ -9,10 +9,10 @@ import json
 import typing as t
 
 import pytest
-from lab import LabError, apt, fitness, inventory, mounts, recipe, state
+from lab import LabError, Unfit, apt, fitness, inventory, mounts, nspawn, recipe, state
 from lab import lab as command
 from lab.names import Net, number_hosts, parse_hosts
-from lab.processes import Process, boot_id, this_process
+from lab.processes import Process, boot_id, run, this_process
 
 NET = Net("10.77.0")
 HOSTS = number_hosts(NET, parse_hosts("web,db=64m"))
@@ -26,6 +26,10 @@ def lab(**changes: t.Any) -> state.State:
 @pytest.mark.parametrize("changes", [{}, {"complete": False}, {"owner": GONE}, {"hosts": ()}], ids=str)
 def test_a_lab_is_read_as_it_was_written(changes: dict[str, t.Any]) -> None:
     assert state.parse(NET, lab(**changes).text()) == lab(**changes)
+
+
+def test_bytes_of_a_server_that_are_no_text_are_marked_in_what_a_program_wrote() -> None:
+    assert run(["printf", r"CONNECTED \377\0\n"]) == "CONNECTED \ufffd\0\n"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"hosts": [{}]}', '{"hosts": 3}'])
@@ -122,6 +126,46 @@ def test_a_machine_that_cannot_run_a_lab_is_told_the_first_reason(
     platform: str, user: int, missing: list[str], words: str | None
 ) -> None:
     assert fitness.why_not(platform, user, missing) == words
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        ("unshare", "nobody make namespaces"),
+        ("systemd-nspawn", "nobody run systemd-nspawn"),
+        ("/usr/lib/apt/apt-helper", "Debian bookworm cannot be fetched"),
+        (None, None),
+    ],
+)
+def test_a_machine_is_fit_if_what_hosts_are_made_with_works_there_when_it_is_tried(
+    refused: str | None, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(argv: t.Sequence[str]) -> str:
+        if argv[0] == refused:
+            raise LabError("%s failed: Operation not permitted" % refused)
+        return "http://deb.test/debian/ bookworm main\n"
+
+    monkeypatch.setattr(fitness, "run", run)
+    monkeypatch.setattr(apt, "run", run)
+    monkeypatch.setattr(fitness, "why_not", lambda *_asked: None)
+    monkeypatch.setattr(nspawn, "command", lambda _name, *options: ["systemd-nspawn", *options])
+    monkeypatch.setattr(nspawn, "forget", lambda _name, _root: None)
+    if words is None:
+        fitness.check(building=True)
+        return
+    with pytest.raises(Unfit, match="the lab cannot run here: .*%s.*Operation not permitted" % words):
+        fitness.check(building=True)
+
+
+def test_where_the_tree_is_made_already_nothing_has_to_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitness, "why_not", lambda *_asked: None)
+    monkeypatch.setattr(fitness, "run", lambda _argv: "")
+    monkeypatch.setattr(nspawn, "command", lambda _name, *options: ["systemd-nspawn", *options])
+    monkeypatch.setattr(nspawn, "forget", lambda _name, _root: None)
+    monkeypatch.setattr(apt, "run", lambda _argv: "")  # no source has it
+    fitness.check()
+    with pytest.raises(Unfit, match="do not have Debian bookworm"):
+        fitness.check(building=True)
 
 
 @pytest.mark.parametrize("arguments", [["up", "--hosts", "a"], ["down"], ["build"]], ids=lambda words: words[0])

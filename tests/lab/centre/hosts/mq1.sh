@@ -1,9 +1,7 @@
-# RabbitMQ with an account that may log in from elsewhere, and Tomcat.
+# RabbitMQ, whose account may log in from elsewhere, with a queue for each client, and Tomcat.
+echo 'loopback_users = none' > /etc/rabbitmq/rabbitmq.conf
 systemctl start rabbitmq-server tomcat10
-rabbitmqctl -q await_startup < /dev/null
-rabbitmqctl -q add_user load load < /dev/null
-rabbitmqctl -q set_permissions load '.*' '.*' '.*' < /dev/null
-for _ in $(seq 100); do
-    curl --silent --output /dev/null localhost:8080 && break
-    sleep 0.2
+for client in desk agents; do
+    amqp-declare-queue --url amqp://guest:guest@localhost -d -q load.$client
 done
+curl --silent --output /dev/null --retry 60 --retry-delay 1 --retry-connrefused localhost:8080
