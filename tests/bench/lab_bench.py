@@ -49,7 +49,8 @@ def figures(work: Path, *, repeats: int = 5) -> dict[str, float]:
 
 def _measured(centre: Centre, repeats: int) -> dict[str, float]:
     centre.begin()
-    centre.playbook("rollout", *_EVERYTHING).must_end(0)
+    if centre.playbook("rollout", *_EVERYTHING).code:  # on a busy machine a pair may stay back
+        centre.playbook("rollout", *_EVERYTHING).must_end(0)
     pings, runs = [], []
     for _turn in range(repeats):
         pings.append(commands.ping(centre.root).seconds)
