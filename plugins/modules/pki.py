@@ -101,11 +101,11 @@ options:
         default: ''
       formats:
         description:
-          - What its readers read. It is not a reason to issue, because every format is made from the same key and
-            certificate when a host is given them.
+          - What its readers read; V(store) is the certificate stores of Windows. It is not a reason to issue, because
+            every format is made from the same key and certificate when a host is given them.
         type: list
         elements: str
-        choices: [combined, crl, java, pem, pkcs12]
+        choices: [combined, crl, java, pem, pkcs12, store]
         default: [pem]
       issuer:
         description:
