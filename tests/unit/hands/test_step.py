@@ -849,7 +849,7 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize(("done", "back"), ORDERS, ids=lambda given: "-".join(given))
+@pytest.mark.parametrize(("done", "back"), ORDERS, ids="-".join)
 def test_a_file_that_several_steps_share_goes_away_with_the_last_of_them(still: Bench, done, back) -> None:
     shared = Shared(still)
     shared.do(**done)

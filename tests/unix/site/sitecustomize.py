@@ -19,7 +19,7 @@ import stat
 import subprocess
 import sys
 
-_SYSTEM, _, _FOLDER = os.environ["CONNSEC_UNIX_TWIN"].partition(" ")
+_SYSTEM, _unused, _FOLDER = os.environ["CONNSEC_UNIX_TWIN"].partition(" ")
 _NAMES = {"aix": ("AIX", "aix"), "solaris": ("SunOS", "sunos5")}
 #: Folders of Linux' kernel and of systemd; what AIX and Solaris have in /proc is in another form, and is not read.
 _LINUX = ("/proc", "/sys", "/run/systemd", "/etc/systemd", "/etc/profile.d", "/usr/lib/systemd", "/var/log/audit")
