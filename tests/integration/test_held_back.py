@@ -45,7 +45,7 @@ def must_stay_together(fleet: Fleet, client: str) -> None:
         assert "does not: no session comes up" in row["evidence"][-1]["seen"], row
 
 
-@pytest.mark.parametrize("client", [HOLDS_A_SESSION, CONNECTS_ANEW])
+@pytest.mark.parametrize("client", [HOLDS_A_SESSION, pytest.param(CONNECTS_ANEW, marks=pytest.mark.soak)])
 def test_a_client_with_a_foreign_ca_list_stays_back_alone(clear: Fleet, client: str):
     """Its CA list is its own affair, no option of ours writes it, so only its sessions can tell."""
     foreign, key = clear.root / "foreign.pem", clear.root / "foreign.key"

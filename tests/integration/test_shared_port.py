@@ -42,7 +42,7 @@ def on_one_port(fleet: Fleet) -> None:
     fleet.edit_yaml("group_vars/all.yml", settings)
 
 
-@pytest.fixture(params=["hold sessions", "connect anew"])
+@pytest.fixture(params=["hold sessions", pytest.param("connect anew", marks=pytest.mark.soak)])
 def both(request: pytest.FixtureRequest, tmp_path: Path, net: str) -> t.Iterator[Fleet]:
     """A fleet whose two clients share host and port, and either hold sessions or connect now and then."""
     fleet = Fleet(tmp_path / "fleet", net=net)
