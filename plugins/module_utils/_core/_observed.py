@@ -393,11 +393,25 @@ def parse_soak(data: Json, *, at: float) -> SeenSoak:
 
 
 def _sockets(standing: t.Iterable[Json], watched: t.Sequence[Json]) -> tuple[Socket, ...]:
-    """Return the sockets of the last moment with what a watch before it knows of them, and what else it saw."""
-    known = {(row.get("local"), row.get("peer")): row for row in watched}
+    """Return the sockets of the last moment with what a watch before it knows of them, and what else it saw.
+
+    What the watch saw at its end may be over in the last moment, and that is the one that counts.
+    """
+    last = [*standing]
+    known = {_ends(row): row for row in watched}
     fresh = {"new": True, "lasted": 0.0, "ago": 0.0} if watched else {}
-    rows = [{**row, **_age(known.get((row.get("local"), row.get("peer")), fresh))} for row in standing]
-    return tuple(_socket(row) for row in (*rows, *watched))
+    rows = [{**row, **_age(known.get(_ends(row), fresh))} for row in last]
+    there = {_ends(row) for row in last}
+    seen = [{**row, "now": False} if _is_open(row) else row for row in watched if _ends(row) not in there]
+    return tuple(_socket(row) for row in (*rows, *seen))
+
+
+def _ends(row: Json) -> tuple[t.Any, t.Any]:
+    return row.get("local"), row.get("peer")
+
+
+def _is_open(row: Json) -> bool:
+    return bool(row.get("now", True)) and row.get("state") == "ESTABLISHED"
 
 
 def _age(row: Json) -> Json:
