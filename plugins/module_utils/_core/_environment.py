@@ -332,9 +332,14 @@ _LOGIN_LIST: t.Final = re.compile(r"\s*case .* in .*\) ;; \*\) export (%s)=(.*) 
 
 
 def _read_login(lines: t.Sequence[str]) -> list[tuple[str, str]]:
+    return _read_scripts(lines, _LOGIN_LIST)
+
+
+def _read_scripts(lines: t.Sequence[str], *forms: t.Pattern[str]) -> list[tuple[str, str]]:
+    """Return the assignments of a shell's script: those in one of our forms, and those that stand in any file."""
     found = []
     for line in lines:
-        match = _LOGIN_LIST.fullmatch(line)
+        match = next(filter(None, (form.fullmatch(line) for form in forms)), None)
         if match:
             words = _words(re.sub(r'"\$\{[^"]*\}"', "", match.group(2)))
             found.append((match.group(1), "".join(words[:1])))
@@ -349,15 +354,7 @@ _PROFILE: t.Final = re.compile(r"\s*(%s)=(.*); *export \1\s*" % _NAME.pattern)
 
 def _read_profile(lines: t.Sequence[str]) -> list[tuple[str, str]]:
     """Return the assignments of a profile, as shells of before POSIX have them; and as those of today."""
-    found = []
-    for line in lines:
-        match = _PROFILE_LIST.fullmatch(line) or _PROFILE.fullmatch(line)
-        if match:
-            words = _words(re.sub(r'"\$\{[^"]*\}"', "", match.group(2)))
-            found.append((match.group(1), "".join(words[:1])))
-        else:
-            found += _read_file([line])
-    return found
+    return _read_scripts(lines, _PROFILE_LIST, _PROFILE)
 
 
 def _write_profile(name: str, whole: str, ours: str) -> str:
