@@ -12,6 +12,7 @@ import contextlib
 import os
 import shutil
 import socket
+import struct
 import threading
 import typing as t
 from pathlib import Path
@@ -32,26 +33,44 @@ def secrets_of(fleet: Fleet) -> dict[str, bytes]:
     return found
 
 
-#: Where modules send what they were called with.
+#: Where modules send what they were called with, and who is told to have sent it: process, user and group (unix(7)).
 SYSTEM_LOG: t.Final = Path("/dev/log")
+_CREDENTIALS: t.Final = struct.Struct("3i")
+
+
+def _is_of_others(pid: int, marker: str) -> bool:
+    """Return whether a process is there and has no variable with this value."""
+    try:
+        found = Path("/proc/%d/environ" % pid).read_bytes()
+    except OSError:
+        return False
+    return bool(found) and marker.encode() not in found
 
 
 @contextlib.contextmanager
-def system_log() -> t.Iterator[list[bytes] | None]:
-    """Take the system log's place, where it is free, and yield what is sent to it."""
+def system_log(marker: str) -> t.Iterator[list[bytes] | None]:
+    """Take the system log's place, where it is free, and yield what is sent to it.
+
+    Other tests may run beside this one. What comes from a process whose environment has no ``marker`` is theirs;
+    a process that is gone already may be ours.
+    """
     if os.geteuid() != 0 or SYSTEM_LOG.exists():
         yield None
         return
     heard: list[bytes] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as place:
         place.bind(str(SYSTEM_LOG))
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         place.settimeout(0.2)
         stop = threading.Event()
 
         def hear() -> None:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
-                    heard.append(place.recv(1 << 20))
+                    text, rows, _flags, _sender = place.recvmsg(1 << 20, socket.CMSG_SPACE(_CREDENTIALS.size))
+                    pid = _CREDENTIALS.unpack(rows[0][2])[0]
+                    if not _is_of_others(pid, marker):
+                        heard.append(text)
 
         thread = threading.Thread(target=hear)
         thread.start()
@@ -101,7 +120,7 @@ def test_no_secret_is_found_outside_its_file(clear: Fleet, tmp_path: Path):
         str(calls),
     )
     clear.edit_yaml("group_vars/all.yml", breaks)
-    with system_log() as heard:
+    with system_log(str(log)) as heard:
         failed = clear.playbook("rollout", *ENFORCE, "--diff", "-vvv", **settings).must_end(2)
         clear.edit_yaml("group_vars/all.yml", works)
         run = clear.playbook("rollout", *ENFORCE, "--diff", "-vvvvv", prefix=traced, **settings).must_end(0)

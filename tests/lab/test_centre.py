@@ -26,13 +26,17 @@ from .centre.centre import Centre, wanted
 from .conftest import NET, taking, told
 from .fleet import CLIENTS, Pair
 from .judges import STRANGERS, Judge
+from .ledger import OF_JAVA_8, must_have_an_rsa_key, must_refuse_what_is_older, sessions_over_tls
 
 #: What every run changes on hosts that nobody touches: logs, counters, what Ansible keeps open.
 _STILL: t.Final = (
     "find /etc /home /opt /root /srv /usr/local /var/lib/connsec -xdev"
     " -printf '%p %m %u %g %l %T@\\n' 2>/dev/null | sort"
 )
-_ALIKE: t.Final = ("/opt/load/desk", "/opt/load/agents", "/etc/mtab", "/etc/resolv.conf")
+_ALIKE: t.Final = (
+    *("/opt/load/desk", "/opt/load/agents", "/opt/load/ledger ", "/opt/load/ledger/tally"),
+    *("/etc/mtab", "/etc/resolv.conf"),
+)
 #: What a run of the whole way is told.
 ALL: t.Final = ("-e", "tls_until=enforced", "-e", "tls_scope=all")
 #: The material of a client, on its host.
@@ -269,6 +273,17 @@ def _is_known(kind: str, fault: str) -> bool:
     """Return whether a kind's page says so, or sslyze could not tell."""
     own = kind in _OWN_GROUPS and fault.startswith("curve ")
     return own or (kind in _NOT_SCANNED and "BUG_IN_SSLYZE" in fault)
+
+
+def test_an_old_jvm_is_served_by_what_both_ends_know(moved: Centre) -> None:
+    until = time.monotonic() + 30
+    while "ledger" not in (seen := sessions_over_tls(moved.lab, "db1", "load")):  # it comes back every four seconds
+        assert time.monotonic() < until, seen
+    protocol, suite = seen["ledger"]
+    assert protocol == "TLSv1.2", seen
+    assert suite in OF_JAVA_8, seen
+    must_have_an_rsa_key(moved.lab, "db1", "crm_db")
+    must_refuse_what_is_older(Judge(moved.lab, "app1", "desk"), "db1.lab.test:5432", suite)
 
 
 def test_a_second_run_changes_nothing_and_restarts_nobody(moved: Centre) -> None:

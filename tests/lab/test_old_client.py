@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import configparser
 import time
 import typing as t
 from pathlib import Path
@@ -13,23 +12,32 @@ from pathlib import Path
 import pytest
 
 from .driver import Lab
-from .fleet import PROGRAMS, Json, LabFleet
+from .fleet import Json, LabFleet
 from .judges import Judge
+from .ledger import (
+    JAVA_8,
+    OF_JAVA_8,
+    PROPERTIES,
+    ledger_component,
+    ledger_settings,
+    must_have_an_rsa_key,
+    must_refuse_what_is_older,
+    sessions_over_tls,
+    start_ledger,
+)
 
 pytestmark = pytest.mark.soak
 
 HOSTS: t.Final = "db1,app1,app2"
-PROPERTIES: t.Final = "/etc/ledger.properties"
 SERVICES: t.Final = "/etc/postgresql-common/pg_service.conf"
 CONFIG: t.Final = "/etc/postgresql/15/main/postgresql.conf"
 #: JVMs as they were: what each is started with, what its component declares, and what becomes of it.
 JVMS: t.Final[dict[str, Json]] = {
-    # the suites with GCM of Java 8, where SunEC has no keys for ECDSA
     "of Java 8": {
-        "suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"],
+        "suites": list(JAVA_8),
         "listener": {},
         "said": "of profile intermediate: TLSv1.2, 2 suites, key rsa-3072",
-        "ciphers": {"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"},
+        "ciphers": OF_JAVA_8,
     },
     # those of Java 7, which came before GCM: somebody has to answer for a listener that offers them
     "of Java 7": {
@@ -43,66 +51,36 @@ JVMS: t.Final[dict[str, Json]] = {
         "ciphers": {"ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA"},
     },
 }
-#: The database as a person sets it up, its two applications, and what of the older one is compiled on its host.
+#: The database as a person sets it up.
 DATABASE: t.Final = """\
 echo "listen_addresses = '*'" > /etc/postgresql/15/main/conf.d/lab.conf
 printf 'host crm crm samenet scram-sha-256\n' >> /etc/postgresql/15/main/pg_hba.conf
 systemctl start postgresql
 cd /; runuser -u postgres -- psql -qc "create user crm password 'geheim'" -c "create database crm owner crm"
 """
-APPLICATIONS: t.Final = """\
-printf '# the ledger\nurl=jdbc:postgresql://db1.lab.test/crm\nuser=crm\npassword=geheim\n' > {properties}
-printf 'ApplicationName=ledger\nsslmode=disable\n' >> {properties}
-mkdir -p /opt/ledger
-java -cp '/usr/share/java/*' org.eclipse.jdt.internal.compiler.batch.Main -8 -proc:none -d /opt/ledger /opt/Ledger.java
-"""
 SERVICE: t.Final = "[crm_db]\nhost=db1.lab.test\ndbname=crm\nuser=crm\npassword=geheim\napplication_name=board\n"
-UNIT: t.Final = """\
-[Service]
-ExecStart=/usr/bin/java -Djdk.tls.client.protocols=TLSv1.2 -Djdk.tls.client.cipherSuites={suites} \
-  -cp /opt/ledger:/usr/share/java/postgresql.jar Ledger {properties}
-"""
 #: Requests in a session of the newer application, which take four seconds: so one is seen on a busy machine as well.
 SESSION: t.Final = 80
-SESSIONS: t.Final = (
-    "runuser -u postgres -- psql -AtF ' ' -c 'select application_name, version, cipher from pg_stat_ssl"
-    " join pg_stat_activity using (pid) where ssl and usename = $$crm$$'"
-)
 
 
 class Ledgers(LabFleet):
-    """The fleet, and what the older application counted."""
-
-    def ledger(self) -> Json:
-        """Return what it counted, once it has counted some more."""
-        before, until = self._counts(), time.monotonic() + 60
-        while (now := self._counts())["answered"] <= before["answered"]:
-            assert time.monotonic() < until, (now, self.lab.ssh("app1", "journalctl -u ledger -n 20 -o cat"))
-            time.sleep(0.2)
-        return now
-
-    def _counts(self) -> Json:
-        text = self.lab.ssh("app1", "cat %s.counts 2>/dev/null || echo answered=0" % PROPERTIES)
-        parser = configparser.ConfigParser(interpolation=None)
-        parser.read_string("[counts]\n" + text)
-        row = parser["counts"]
-        return {"answered": row.getint("answered"), "lost": row.getint("lost", 0), "said": row.get("why", "")}
+    """The fleet, and what its two applications show."""
 
     def enforced(self, *, exercised: bool = True) -> float:
         """Roll out until everything is enforced; where that fails, what the applications saw explains most."""
         try:
             return super().enforced(exercised=exercised)
         except AssertionError:
-            print(self.lab.ssh("app1", "cat %s.counts; journalctl -u ledger -n 9" % PROPERTIES), self.traffic())
+            print(self.lab.ssh("app1", "journalctl -u ledger -n 9"), self.traffic())
             raise
 
     def sessions(self) -> dict[str, tuple[str, str]]:
         """Return protocol and suite of each application's session, once both have one."""
         until = time.monotonic() + 30
-        while len(rows := [line.split() for line in self.lab.ssh("db1", "cd /; " + SESSIONS).splitlines()]) < 2:
+        while len(rows := sessions_over_tls(self.lab, "db1", "crm")) < 2:
             assert time.monotonic() < until, rows
             time.sleep(0.2)
-        return {name: (version, cipher) for name, version, cipher in rows}
+        return rows
 
 
 def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
@@ -111,11 +89,7 @@ def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
     model = {
         "components": {
             "crm_db": {"kind": "postgresql", "hosts": ["db1"], "listeners": {"sql": sql}},
-            "ledger": {
-                "kind": "java",
-                "hosts": ["app1"],
-                "limits": {"protocols": ["TLSv1.2"], "suites": jvm["suites"]},
-            },
+            "ledger": ledger_component("app1", jvm["suites"]),
             "board": {"kind": "libpq", "hosts": ["app2"]},
         },
         "connections": [
@@ -123,19 +97,10 @@ def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
             {"client": "board", "server": "crm_db.sql", "dial": "db1.lab.test"},
         ],
     }
-    verified = {"key": "sslmode", "value": "verify-full"}
-    factory = {"key": "sslfactory", "value": "org.postgresql.ssl.DefaultJavaSSLFactory"}
     settings = {
         "crm_db": {"user": "crm", "database": "crm"},
         "board": {"process": {"service": "load@board"}},
-        "ledger": {
-            "config": PROPERTIES,
-            "process": {"service": "ledger"},
-            "restart": {"service": "ledger"},
-            "interruption": 5,
-            "connect": [{"key": "trustStore", "value": "{truststore}"}, factory, verified],
-            "verify": [verified],
-        },
+        "ledger": ledger_settings(),
     }
     return Ledgers(lab, root, model=model, settings=settings)
 
@@ -143,11 +108,7 @@ def fleet_of(lab: Lab, root: Path, jvm: Json) -> Ledgers:
 def set_up(fleet: Ledgers, jvm: Json) -> None:
     """Start database and applications, in the clear."""
     fleet.lab.ssh("db1", "bash -e", given=DATABASE)
-    fleet.put("app1", "/opt/Ledger.java", (PROGRAMS / "Ledger.java").read_text())
-    fleet.lab.ssh("app1", "bash -e", given=APPLICATIONS.format(properties=PROPERTIES))
-    unit = UNIT.format(suites=",".join(jvm["suites"]), properties=PROPERTIES)
-    fleet.put("app1", "/etc/systemd/system/ledger.service", unit)
-    fleet.lab.ssh("app1", "systemctl daemon-reload && systemctl start ledger")
+    start_ledger(fleet, user="crm", password="geheim", suites=jvm["suites"])
     fleet.put("app2", SERVICES, SERVICE)
     fleet.work("board", service="crm_db", session=SESSION)
 
@@ -156,7 +117,7 @@ def set_up(fleet: Ledgers, jvm: Json) -> None:
 def test_an_old_jvm_is_served_by_what_both_ends_know(fresh_lab: Lab, tmp_path: Path, jvm: Json) -> None:
     fleet = fleet_of(fresh_lab, tmp_path / "fleet", jvm)
     set_up(fleet, jvm)
-    fleet.ledger()
+    fleet.worked("ledger")
     files = {"db1": (CONFIG,), "app1": (PROPERTIES,), "app2": (SERVICES,)}
     before = {host: fleet.held(host, *paths) for host, paths in files.items()}
 
@@ -171,10 +132,10 @@ def test_an_old_jvm_is_served_by_what_both_ends_know(fresh_lab: Lab, tmp_path: P
     must_be_served(fleet, jvm)
 
     fleet.unchanged(("app1", "ledger"))
-    load = fleet.ledger(), fleet.worked("board")
+    load = fleet.worked("ledger"), fleet.worked("board")
     fleet.taken_back()
     assert {host: fleet.held(host, *paths) for host, paths in files.items()} == before
-    after = fleet.ledger(), fleet.worked("board")
+    after = fleet.worked("ledger"), fleet.worked("board")
     print("\nenforced in %.1f s; the JVM %s, the other %s" % (seconds, after[0], after[1]))
     assert [each["lost"] for each in (*load, *after)] == [0, 0, 0, 0], after
 
@@ -186,10 +147,7 @@ def must_be_served(fleet: Ledgers, jvm: Json) -> None:
     protocol, cipher = seen["ledger"]
     assert protocol == "TLSv1.2", seen
     assert cipher in jvm["ciphers"], seen
-    shown = fleet.lab.ssh("db1", "openssl x509 -in /etc/connsec/crm_db/current/certificate.pem -noout -text")
-    assert "rsaEncryption" in shown, shown
+    must_have_an_rsa_key(fleet.lab, "db1", "crm_db")
     written = fleet.lab.ssh("db1", "grep -E '^ssl' " + CONFIG)
     assert jvm["ciphers"] <= set(written.replace("'", " ").replace(":", " ").split()), written
-    judge, where, starttls = Judge(fleet.lab, "app1", "ledger"), "db1.lab.test:5432", ("-starttls", "postgres")
-    assert judge.refusal(where, *starttls, "-tls1_2", "-cipher", cipher) == ""
-    assert "protocol version" in judge.refusal(where, *starttls, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+    must_refuse_what_is_older(Judge(fleet.lab, "app1", "ledger"), "db1.lab.test:5432", cipher)

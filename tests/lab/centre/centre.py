@@ -23,10 +23,11 @@ import yaml
 from .. import LabError
 from ..driver import Lab, quiet
 from ..fleet import Json, LabFleet
+from ..ledger import ledger_settings, start_ledger
 from ..names import Wanted
 
 HERE: t.Final = Path(__file__).resolve().parent
-HOSTS: t.Final = ("web1", "web2", "lb1", "db1", "db2", "mx1", "mq1", "sip1", "app1", "app2")
+HOSTS: t.Final = ("web1", "web2", "lb1", "db1", "db2", "mx1", "mq1", "sip1", "app1", "app2", "app3")
 
 #: The kinds that are restarted, or whose program is, and so cut off their clients for a while; their pages say when.
 RESTARTED: t.Final = frozenset({"kamailio", "mariadb", "rabbitmq", "stunnel", "tomcat"})
@@ -51,7 +52,8 @@ class Centre(LabFleet):
             yaml.safe_load((HERE / "inventory" / name).read_text())
             for name in ("tls_connections.yml", "group_vars/all.yml")
         )
-        super().__init__(lab, root, model=model, settings=variables.pop("tls_settings"), variables=variables)
+        settings = {**variables.pop("tls_settings"), "ledger": ledger_settings()}
+        super().__init__(lab, root, model=model, settings=settings, variables=variables)
 
     def begin(self) -> None:
         """Start servers and load, and wait until every pair was answered.
@@ -60,7 +62,9 @@ class Centre(LabFleet):
             LabError: one is not.
         """
         self.everywhere(self._set_up)
+        start_ledger(self, user="load")
         self.work(interval=INTERVAL, patience=PATIENCE)
+        self.worked("ledger")
 
     def _set_up(self, host: str) -> None:
         script = HERE / "hosts" / (host + ".sh")

@@ -4,6 +4,7 @@
 
 import java.io.IOException;
 import java.io.Reader;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
@@ -12,55 +13,91 @@ import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.util.Locale;
 import java.util.Properties;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * An application of a time before TLS 1.3: it asks its database over JDBC, eighty times in a session, and reads its
- * properties once. What it counts outlives it, in a file beside its properties.
+ * properties once. What it counts outlives it, in tally.json beside its properties, in the form of load.py.
  */
 public final class Ledger {
     private static final int REQUESTS = 80;
     private static final int PAUSE_MS = 50;
+    private static final int NOTED_EVERY = 10;
+
+    private final Properties options;
+    private final Path file;
+    private long answered;
+    private long lost;
+    private long longestGap;
+    private long lastAnswer;
+    private String said = "";
+
+    private Ledger(Path place) throws IOException {
+        options = new Properties();
+        try (Reader reader = Files.newBufferedReader(place)) {
+            options.load(reader);
+        }
+        file = place.resolveSibling("tally.json");
+        if (Files.exists(file)) {
+            String before = new String(Files.readAllBytes(file), StandardCharsets.UTF_8);
+            answered = noted(before, "answered");
+            lost = noted(before, "lost");
+            longestGap = noted(before, "longest_gap_ms");
+            lastAnswer = Files.getLastModifiedTime(file).toMillis();
+        }
+    }
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
-        Properties options = read(Paths.get(arguments[0]));
+        new Ledger(Paths.get(arguments[0])).ask(arguments[1]);
+    }
+
+    private void ask(String id) throws IOException, InterruptedException {
         if (options.getProperty("trustStore") != null) {
             System.setProperty("javax.net.ssl.trustStore", options.getProperty("trustStore"));
         }
-        Path file = Paths.get(arguments[0] + ".counts");
-        Properties before = Files.exists(file) ? read(file) : new Properties();
-        long answered = Long.parseLong(before.getProperty("answered", "0"));
-        long lost = Long.parseLong(before.getProperty("lost", "0"));
-        String why = before.getProperty("why", "");
         while (true) {
             try (Connection session = DriverManager.getConnection(options.getProperty("url"), options);
                     Statement statement = session.createStatement()) {
-                for (int each = 0; each < REQUESTS; each++) {
+                for (int each = 1; each <= REQUESTS; each++) {
                     statement.execute("select 1");
-                    answered++;
+                    count();
+                    if (each % NOTED_EVERY == 0) {
+                        note(id);
+                    }
                     Thread.sleep(PAUSE_MS);
                 }
             } catch (SQLException error) {
                 lost++;
-                why = error + " / " + error.getCause();
+                said = error + " / " + error.getCause();
+                note(id);
                 Thread.sleep(PAUSE_MS);
             }
-            write(file, answered, lost, why);
         }
     }
 
-    private static Properties read(Path file) throws IOException {
-        Properties found = new Properties();
-        try (Reader reader = Files.newBufferedReader(file)) {
-            found.load(reader);
-        }
-        return found;
+    private void count() {
+        long now = System.currentTimeMillis();
+        longestGap = lastAnswer == 0 ? 0 : Math.max(longestGap, now - lastAnswer);
+        lastAnswer = now;
+        answered++;
     }
 
-    private static void write(Path file, long answered, long lost, String why) throws IOException {
-        Path fresh = Paths.get(file + ".new");
-        String said = why.replaceAll("\\s+", " ");
-        Files.write(fresh, String.format("answered=%d%nlost=%d%nwhy=%s%n", answered, lost, said).getBytes());
+    private void note(String id) throws IOException {
+        boolean tls = "verify-full".equals(options.getProperty("sslmode"));
+        String text = String.format(Locale.ROOT,
+                "[{\"id\": \"%s\", \"tls\": %b, \"sent\": %d, \"answered\": %d, \"lost\": %d, \"resent\": 0, "
+                + "\"late\": 0, \"longest_gap_ms\": %d, \"said\": \"%s\"}]",
+                id, tls, answered + lost, answered, lost, longestGap, said.replaceAll("[\\p{Cntrl}\"\\\\]+", " "));
+        Path fresh = file.resolveSibling("tally.new");
+        Files.write(fresh, text.getBytes(StandardCharsets.UTF_8));
         Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE);
+    }
+
+    private static long noted(String before, String name) {
+        Matcher found = Pattern.compile("\"" + name + "\": (\\d+)").matcher(before);
+        return found.find() ? Long.parseLong(found.group(1)) : 0;
     }
 }

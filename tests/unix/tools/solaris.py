@@ -11,6 +11,7 @@ in the first counts at the next start only if a refresh has taken it over into t
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 import typing as t
 from pathlib import Path
@@ -72,7 +73,7 @@ def svcs(host: Host, arguments: t.Sequence[str]) -> str:
             one = _instance(state, arguments[2], "svcs: Pattern '%s' doesn't match any instances")
             _settle(one)
             text = "%-14s %8s %s\n" % (one["state"], "Nov_30", arguments[2])
-            for pid in _members(arguments[2]):
+            for pid in _members(host, arguments[2]):
                 text += "               %8s %8d %s\n" % ("Nov_30", pid, "python3")
             return text
     if len(arguments) == 2 and arguments[0] == "-L":
@@ -84,7 +85,12 @@ def _log(host: Host, fmri: str) -> Path:
     return host.folder / (fmri.removeprefix("svc:/").replace("/", "-") + ".log")
 
 
-def _members(fmri: str) -> list[int]:
+def _zone(host: Host) -> str:
+    """Return the name of the zone that the host is, which nobody else on this machine has."""
+    return hashlib.sha256(str(host.folder).encode()).hexdigest()[:16]
+
+
+def _members(host: Host, fmri: str) -> list[int]:
     """Return the processes of an instance's contract; methods are given its name, and their children inherit it."""
     found = []
     for one in processes().values():
@@ -92,7 +98,7 @@ def _members(fmri: str) -> list[int]:
             rows = [] if one.ended else environment_of(one.pid)
         except OSError:
             continue
-        if "SMF_FMRI=" + fmri in rows and "SMF_METHOD=start" in rows:
+        if {"SMF_FMRI=" + fmri, "SMF_METHOD=start", "SMF_ZONENAME=" + _zone(host)} <= set(rows):
             found.append(one.pid)
     return sorted(found)
 
@@ -150,7 +156,7 @@ def _start(host: Host, fmri: str, one: dict[str, t.Any]) -> None:
     own = (method.get("environment") or one["running"].get("method_context", {}).get("environment") or [None, []])[1]
     environment = {
         "PATH": "/usr/sbin:/usr/bin", "SMF_FMRI": fmri, "SMF_METHOD": "start",
-        "SMF_RESTARTER": "svc:/system/svc/restarter:default", "SMF_ZONENAME": "global",
+        "SMF_RESTARTER": "svc:/system/svc/restarter:default", "SMF_ZONENAME": _zone(host),
         **dict(row.partition("=")[::2] for row in own),
     }  # fmt: skip
     pid = host.spawn(["/bin/sh", "-c", "exec " + method["exec"][1][0]], environment, _log(host, fmri))
