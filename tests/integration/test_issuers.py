@@ -211,6 +211,7 @@ def test_a_ca_list_that_is_not_there_holds_back_who_needs_it_and_nobody_else(cle
     clear.must_talk()
 
 
+@pytest.mark.soak
 def test_a_listener_that_is_on_tls_already_keeps_its_certificate_until_its_issuer_is_changed(clear: Fleet):
     team = Team(clear.root / "corporate")
     server, address = SERVERS[0], clear.address(SERVERS[0])

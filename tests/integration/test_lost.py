@@ -30,10 +30,10 @@ def lose_when(fleet: Fleet, hosts: SshHosts, names: t.Sequence[str], process: su
 @pytest.mark.parametrize(
     ("lost", "words"),
     [
-        (["app1"], "round 1 of"),
+        pytest.param(["app1"], "round 1 of", marks=pytest.mark.soak),
         (["app1"], "step connect-confserv.default router@app1"),
         (["cfg2"], "step permit-default confserv@cfg1"),
-        (["app1", "cfg1", "cfg2"], "round 1 of"),
+        pytest.param(["app1", "cfg1", "cfg2"], "round 1 of", marks=pytest.mark.soak),
         (["app1", "cfg1", "cfg2"], "PLAY [Material]"),
     ],
     ids=["a client", "a client that is being switched", "a standby", "everybody", "everybody before their material"],
