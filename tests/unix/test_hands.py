@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from unit.look.servers import Authority
 
 from .tools.host import lives, wait_for
 from .twin import UnixTwin
@@ -233,6 +234,71 @@ def test_whose_udp_sockets_are_is_said_not_to_be_known(twin: UnixTwin) -> None:
     code = HANDS + "_sockets import SocketsUnknown, udp_ports\n"
     code += "try:\n    answer = sorted(udp_ports([1]))\nexcept SocketsUnknown as error:\n    answer = str(error)"
     assert "nothing here tells whose a UDP socket is" in on(twin, code)
+
+
+# The system's own trust
+
+FAMILIES: t.Final = {
+    "aix": (["/opt/freeware/bin/update-ca-bundles"], "/opt/freeware/share/pki/ca-trust-source/anchors"),
+    "solaris": (["/usr/sbin/svcadm", "refresh", "-s", "svc:/system/ca-certificates:default"], "/etc/certs/CA"),
+}
+#: Folders of both systems in which something of it lies.
+TRUSTING: t.Final = ("/opt/freeware/share", "/opt/freeware/etc", "/var/ssl", "/etc/certs")
+
+
+@pytest.fixture(params=SYSTEMS)
+def trusting(request: pytest.FixtureRequest, tmp_path: Path) -> UnixTwin:
+    """A twin of each system that trusts what its vendor ships."""
+    made = UnixTwin(tmp_path / "twin", request.param)
+    made.ship(Authority("shipped", tmp_path).root.pem)
+    return made
+
+
+def system_trust(twin: UnixTwin, pem: str, state: str = "present") -> t.Any:
+    """Have the system trust a certificate, or trust it no more; return the reasons, or the sentence of a refusal."""
+    code = HANDS + "_anchors import read_given\n" + HANDS + "_system_trust import SystemTrust, own_store\n"
+    code += "given = read_given([{'name': 'corp', 'pem': words['pem']}], state=words['state'])\n"
+    code += "try:\n    found = SystemTrust(own_store(), given, directory=words['directory'])\n"
+    code += "    answer = [change.reason for change in found.changes]\n"
+    code += "    found.settle() if answer else None\n"
+    code += "except Exception as error:\n    answer = str(error)"
+    return on(twin, code, pem=pem, state=state, directory=str(twin.folder / "connsec"))
+
+
+def test_the_system_trusts_an_anchor_and_trusts_it_no_more_and_is_as_it_was(trusting: UnixTwin, tmp_path: Path) -> None:
+    before, asked = trusting.files(*TRUSTING), len(trusting.asked())
+    pem = Authority("corp", tmp_path).root.pem
+    command, anchors = FAMILIES[trusting.system]
+    assert system_trust(trusting, pem) == ["the system does not trust it"]
+    assert system_trust(trusting, pem) == []
+    (file,) = set(trusting.files(*TRUSTING)) - set(before)
+    assert (file.rpartition("/")[0], file.rpartition(".")[2]) == (anchors, "pem")
+    listed = {"aix": "/var/ssl/cert.pem", "solaris": "/etc/certs/ca-certificates.crt"}[trusting.system]
+    assert (trusting.folder / "root" / listed[1:]).read_text().count("BEGIN CERTIFICATE") == 2
+    assert system_trust(trusting, pem, "absent") == ["it is to be trusted no more"]
+    assert trusting.files(*TRUSTING) == before
+    managed = [words for words in trusting.asked()[asked:] if not words[0].startswith("/lib/svc/method")]
+    assert managed == [command, command]
+    assert trusting.refused() == ""
+
+
+def test_what_the_system_cannot_take_in_leaves_it_as_it_was(trusting: UnixTwin, tmp_path: Path) -> None:
+    folder = FAMILIES[trusting.system][1]
+    before = trusting.files(*TRUSTING)
+    command = (
+        trusting.folder
+        / "root"
+        / {"aix": "opt/freeware/bin/update-ca-bundles"}.get(trusting.system, "lib/svc/method/ca-certificates")
+    )
+    kept = command.read_text()
+    command.write_text("#!/bin/sh\nexit 1\n")
+    told = system_trust(trusting, Authority("corp", tmp_path).root.pem)
+    said = {"aix": "the refresh of the system's trust (", "solaris": "ca-certificates.crt lacks anchor corp"}
+    assert said[trusting.system] in told
+    command.write_text(kept)
+    assert {name: text for name, text in trusting.files(*TRUSTING).items() if name.startswith(folder)} == {
+        name: text for name, text in before.items() if name.startswith(folder)
+    }
 
 
 # Files

@@ -14,7 +14,7 @@ import shlex
 import signal
 import typing as t
 
-from . import common
+from . import common, trust
 from .host import Failed, Host, Usage, end, environment_of, lives, processes, sockets
 
 
@@ -153,5 +153,6 @@ TOOLS = {
     "/usr/bin/ps": ps,
     "/usr/bin/netstat": netstat,
     "/usr/sbin/ifconfig": common.ifconfig,
+    "/opt/freeware/bin/update-ca-bundles": trust.update_ca_bundles,
     **{"/usr/bin/" + each.__name__: each for each in (lssrc, odmget, chssys, startsrc, stopsrc, refresh)},
 }

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import copy
 import re
+import subprocess
 import typing as t
 from pathlib import Path
 
-from . import common
+from . import common, trust
 from .host import Failed, Host, Usage, end, environment_of, lives, owners, processes, sockets, wait_for
 
 Group = dict[str, tuple[str, list[str]]]
@@ -99,14 +100,19 @@ def _members(fmri: str) -> list[int]:
 
 def _settle(one: dict[str, t.Any]) -> None:
     """Do what the restarter does to a service whose process has ended: here it gives up at once."""
-    if one["state"] == "online" and not lives(one.get("pid")):
+    if one["state"] == "online" and not _is_transient(one) and not lives(one.get("pid")):
         one["state"] = "maintenance"
+
+
+def _is_transient(one: dict[str, t.Any]) -> bool:
+    """Return whether a service has no process of its own, once its start method has ended."""
+    return bool(one["running"].get("startd", {}).get("duration", [None, []])[1] == ["transient"])
 
 
 def svcadm(host: Host, arguments: t.Sequence[str]) -> str:
     """Have an instance enabled, disabled, refreshed or cleared; -s waits, -t is until the next boot."""
     verb, flags, fmri = arguments[0], list(arguments[1:-1]), arguments[-1]
-    allowed = {"enable": {"-s", "-t"}, "disable": {"-s", "-t"}, "refresh": set(), "clear": set()}
+    allowed = {"enable": {"-s", "-t"}, "disable": {"-s", "-t"}, "refresh": {"-s"}, "clear": set()}
     if verb not in allowed or set(flags) - allowed[verb]:
         raise Usage("Usage: svcadm [-v] [cmd [args ... ]]")
     with host.state() as state:
@@ -120,7 +126,7 @@ def svcadm(host: Host, arguments: t.Sequence[str]) -> str:
         elif verb == "refresh":
             _refresh(one)
             if one["state"] == "online":
-                _method(host, fmri, one, "refresh")
+                _method(host, fmri, one, "refresh", wait="-s" in flags)
         elif verb == "disable":
             _stop(one, wait="-s" in flags)
         elif one["state"] != "online":
@@ -157,11 +163,21 @@ def _start(host: Host, fmri: str, one: dict[str, t.Any]) -> None:
     one.update(pid=pid, state="online")
 
 
-def _method(host: Host, fmri: str, one: dict[str, t.Any], name: str) -> None:
+def _method(host: Host, fmri: str, one: dict[str, t.Any], name: str, *, wait: bool) -> None:
+    """Run a method; svcadm returns before it has ended, unless it waits for that. One that fails is maintained."""
     method = one["running"].get(name)
     if method is None:
         return
     command = method["exec"][1][0]
+    if command.startswith("/"):
+        argv = [host.program(command.split()[0]), *command.split()[1:]]
+        with _log(host, fmri).open("a") as log:
+            if not wait:
+                later = 'sleep 1; exec "$@"'
+                subprocess.Popen(["/bin/sh", "-c", later, "sh", *argv], stdout=log, stderr=log, start_new_session=True)
+            elif subprocess.run(argv, stdout=log, stderr=log, check=False).returncode:
+                one["state"] = "maintenance"
+        return
     match = re.fullmatch(r":kill -(\w+)", command)
     if match is None:
         raise Usage("this twin's methods are :kill -SIGNAL, not %r" % command)
@@ -318,6 +334,7 @@ def _instance(state: dict[str, t.Any], fmri: str, refusal: str) -> dict[str, t.A
 
 
 TOOLS = {
+    "/lib/svc/method/ca-certificates": trust.ca_certificates,
     "/usr/sbin/ifconfig": common.ifconfig,
     **{"/usr/bin/" + each.__name__: each for each in (ps, pargs, netstat, svcs, svcprop)},
     **{"/usr/sbin/" + each.__name__: each for each in (svcadm, svccfg)},
