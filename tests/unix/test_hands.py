@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from unit.hands.instances import FOLDER, NAME, Installed
 from unit.look.servers import Authority
 
 from .tools.host import lives, wait_for
@@ -201,6 +202,58 @@ def test_variables_are_taken_out_again_and_the_service_is_as_it_was(twin: UnixTw
     assert not (tmp_path / "src" / "router").exists()
 
 
+# Removal
+
+
+def removed(twin: UnixTwin, router: Installed) -> str:
+    """Remove an instance that nobody names; return the reason, or why it stays."""
+    code = HANDS + "_removal import Removal\n"
+    code += "try:\n    found = Removal(words['directory'], {'name': words['name'], 'folder': words['folder']})\n"
+    code += "    answer = found.plan().reason\n    found.make()\n"
+    code += "except Exception as error:\n    answer = str(error)"
+    return str(on(twin, code, directory=str(router.directory), name=NAME, folder=FOLDER))
+
+
+def test_what_nobody_names_any_more_stays_while_a_process_names_it_and_goes_with_its_variables(
+    twin: UnixTwin, tmp_path: Path
+) -> None:
+    router = Installed(tmp_path / "connsec")
+    spec = {"path": str(tmp_path / "src" / "router")} if twin.system == "aix" else {}
+    place = {"target": {"aix": "src", "solaris": "smf"}[twin.system], "unit": NAMES[twin.system], **spec}
+    router.install("1", environment=place)
+    before = {key: value for key, value in twin.services()[NAMES[twin.system]].items() if key in ("path", "cmdargs")}
+    variables(twin, {"SSL_CERT_FILE": str(router.path("trust.pem"))}, name=NAME, **spec)
+    restart(twin)
+    assert removed(twin, router) == "%s is not removed: process %d names it" % (NAME, pid_of(twin))
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", str(router.base / "current")], stdin=subprocess.PIPE
+    ) as process:
+        try:
+            stop = {"aix": ["/usr/bin/stopsrc", "-s"], "solaris": ["/usr/sbin/svcadm", "disable", "-s"]}
+            pid = pid_of(twin)
+            assert twin.tool(*stop[twin.system], NAMES[twin.system]).returncode == 0
+            assert wait_for(lambda: not lives(pid))
+            assert removed(twin, router) == "%s is not removed: process %d names it" % (NAME, process.pid)
+        finally:
+            process.kill()
+    assert removed(twin, router) == "the model does not name it"
+    assert not router.base.exists()
+    after = twin.services()[NAMES[twin.system]]
+    assert {key: after[key] for key in before} == before
+    assert "SSL_CERT_FILE" not in json.dumps(after.get("current"))
+
+
+def test_nothing_is_removed_where_processes_cannot_be_asked(twin: UnixTwin, tmp_path: Path) -> None:
+    router = Installed(tmp_path / "connsec")
+    router.install("1")
+    tool = twin.folder / "root" / {"aix": "usr/bin/ps", "solaris": "usr/bin/pargs"}[twin.system]
+    kept = tool.read_text()
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    assert "is not removed: which processes name it cannot be told: " in removed(twin, router)
+    tool.write_text(kept)
+    assert router.base.exists()
+
+
 # Sockets
 
 
@@ -230,10 +283,17 @@ def test_the_peers_of_a_listener_are_watched(twin: UnixTwin) -> None:
     assert seen["coverage"]["samples"] >= 1
 
 
-def test_whose_udp_sockets_are_is_said_not_to_be_known(twin: UnixTwin) -> None:
-    code = HANDS + "_sockets import SocketsUnknown, udp_ports\n"
-    code += "try:\n    answer = sorted(udp_ports([1]))\nexcept SocketsUnknown as error:\n    answer = str(error)"
-    assert "nothing here tells whose a UDP socket is" in on(twin, code)
+def test_a_udp_port_is_a_processs_own_where_the_system_says_so_and_may_be_anybodys_where_it_does_not(
+    twin: UnixTwin,
+) -> None:
+    code = HANDS + "_sockets import udp_ports\n"
+    code += "answer = [words['port'] in udp_ports(pids) for pids in ([words['mine']], [words['other']])]"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        found = on(twin, code, port=port, mine=os.getpid(), other=pid_of(twin))
+    assert found == [True, twin.system == "aix"]
+    assert on(twin, code, port=port, mine=os.getpid(), other=pid_of(twin)) == [False, False]
 
 
 # The system's own trust

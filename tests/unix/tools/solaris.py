@@ -17,7 +17,20 @@ import typing as t
 from pathlib import Path
 
 from . import common, trust
-from .host import Failed, Host, Usage, end, environment_of, lives, owners, processes, sockets, wait_for
+from .host import (
+    Failed,
+    Host,
+    Usage,
+    arguments_of,
+    end,
+    environment_of,
+    lives,
+    owners,
+    processes,
+    sockets,
+    udp_sockets,
+    wait_for,
+)
 
 Group = dict[str, tuple[str, list[str]]]
 
@@ -25,25 +38,36 @@ ps = common.ps
 
 
 def pargs(host: Host, arguments: t.Sequence[str]) -> str:
-    """Show the environment of a process: -e PID."""
-    if len(arguments) != 2 or arguments[0] != "-e":
+    """Show environments of processes, and their arguments: -e PID, -ae PID...; it goes on where one is gone."""
+    if len(arguments) < 2 or arguments[0] not in ("-e", "-ae"):
         raise Usage("usage:  pargs [-aceFx] { pid | core } ...")
-    found = processes().get(int(arguments[1]))
-    if found is None or found.ended:
-        raise Failed("pargs: cannot examine %s: no such process" % arguments[1])
-    try:
-        rows = environment_of(found.pid)
-    except PermissionError:
-        raise Failed("pargs: cannot examine %s: permission denied" % arguments[1]) from None
-    lines = ["envp[%d]: %s" % row for row in enumerate(rows)]
-    return "%d:\t%s\n%s\n" % (found.pid, found.arguments[:80], "\n".join(lines))
+    there, text, failed = processes(), "", ""
+    for pid in map(int, arguments[1:]):
+        try:
+            one, rows = there[pid], environment_of(pid)
+            if one.ended:
+                raise KeyError(pid)
+        except (KeyError, OSError):
+            failed += "pargs: cannot examine %d: no such process, or permission denied\n" % pid
+            continue
+        words = arguments_of(pid) if "a" in arguments[0] else []
+        lines = [
+            *("argv[%d]: %s" % row for row in enumerate(words)),
+            *("envp[%d]: %s" % row for row in enumerate(rows)),
+        ]
+        text += "%d:\t%s\n%s\n" % (pid, one.arguments[:80], "".join(line + "\n" for line in lines))
+    if failed:
+        raise Failed(failed.rstrip(), text)
+    return text
 
 
 def netstat(host: Host, arguments: t.Sequence[str]) -> str:
-    """List TCP sockets: -an -P tcp, with -u those who have them."""
-    if list(arguments[1:]) != ["-P", "tcp"] or arguments[0] not in ("-an", "-anu"):
+    """List sockets: -an -P tcp or udp, with -u those who have them."""
+    if arguments[1:2] != ["-P"] or arguments[2:] not in (["tcp"], ["udp"]) or arguments[0] not in ("-an", "-anu"):
         raise Usage("usage: netstat [-anuvR] [-f address_family] [-P protocol]")
     told = "u" in arguments[0]
+    if arguments[2] == "udp":
+        return _udp(host, told=told)
     head = "   Local Address        Remote Address    "
     head += " User      Pid       Command      " if told else ""
     lines = ["", "TCP: IPv4", head + " Swind  Send-Q  Rwind  Recv-Q    State", "-" * 20 + " " + "-" * 20]
@@ -55,6 +79,26 @@ def netstat(host: Host, arguments: t.Sequence[str]) -> str:
             if told and owner is not None:
                 row += "%-8s %8d %-14s " % (owner.user, owner.pid, Path(owner.arguments.split()[0]).name[:14])
             lines.append(row + "%6d %6d %6d %6d %s" % (128000, 0, 128000, 0, one.state))
+    return "\n".join(lines) + "\n"
+
+
+def _udp(host: Host, *, told: bool) -> str:
+    """List UDP sockets; one that is connected nowhere has nothing as its other end."""
+    lines = [
+        "",
+        "UDP: IPv4",
+        "   Local Address        Remote Address   %s State" % (" User Pid Command" if told else ""),
+    ]
+    lines.append("-" * 20 + " " + "-" * 20)
+    pids, names = (owners() if told else {}), processes()
+    for one in udp_sockets():
+        if one.local[0] in (*host.addresses, "0.0.0.0"):
+            peer = _end(one.peer) if one.peer[1] else ""
+            row = "%-20s %-20s " % (_end(one.local), peer)
+            owner = names.get(pids.get(one.inode, 0))
+            if told and owner is not None:
+                row += "%-8s %8d %-14s " % (owner.user, owner.pid, Path(owner.arguments.split()[0]).name[:14])
+            lines.append(row + ("Connected" if peer else "Idle"))
     return "\n".join(lines) + "\n"
 
 
