@@ -202,6 +202,33 @@ def test_variables_are_taken_out_again_and_the_service_is_as_it_was(twin: UnixTw
     assert not (tmp_path / "src" / "router").exists()
 
 
+# Collecting peers
+
+
+def test_the_collector_keeps_who_used_a_listener_and_not_what_had_ended_before(twin: UnixTwin, tmp_path: Path) -> None:
+    port = twin.port  # type: ignore[attr-defined]
+    code = HANDS + "_soak import Collector\n" + HANDS + "_collected import collected\nimport subprocess, sys\n"
+    code += "found = Collector(words['folder'], [words['listener']])\n"
+    code += "for change in found.changes():\n    found.make(change)\n"
+    code += "program = words['folder'] + '/soak.d/collect.py'\n"
+    code += "done = subprocess.run([sys.executable, program, '--seconds', '0.5'], capture_output=True, text=True)\n"
+    code += "answer = [done.returncode, done.stderr, collected(words['folder'])['listeners'].get('it')]"
+    listener = {"id": "it", "addresses": ["127.0.0.1"], "port": port}
+    with socket.socket() as client:
+        client.bind(("127.9.9.9", 0))
+        client.connect(("127.0.0.1", port))
+        status, said, seen = on(twin, code, folder=str(tmp_path / "connsec"), listener=listener)
+        assert (status, said) == (0, "")
+        assert (seen["peers"]["127.9.9.9"]["count"], len(seen["intervals"])) == (1, 1)
+    tool = twin.folder / "root/usr/bin/netstat"
+    kept = tool.read_text()
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    status, said, after = on(twin, code, folder=str(tmp_path / "connsec"), listener=listener)
+    tool.write_text(kept)
+    assert (status, said.startswith("nothing was watched: "), said.count("\n")) == (1, True, 1)
+    assert after == seen, "what was not seen was not watched"
+
+
 # Removal
 
 
