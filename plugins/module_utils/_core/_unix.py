@@ -164,10 +164,21 @@ def parse_pargs(text: str, names: t.Iterable[str]) -> dict[str, str | None]:
     return {name: found.get(name) for name in names}
 
 
+_LISTED: t.Final = re.compile(r"\s*(\d+)\s+\S+\s+[A-Z]\S*\s+(?:\d+:)?\d+:\d+\s")
+
+
 def named_in_ps(text: str, words: str) -> list[int]:
-    """Return the processes of which ``ps axeww`` of AIX shows these words, in arguments or environment: a line each."""
-    rows = (line.split(None, 1) for line in text.splitlines() if words in line)
-    return sorted(int(row[0]) for row in rows if row[0].isdigit())
+    """Return the processes of which ``ps axeww`` of AIX shows these words, in arguments or environment.
+
+    A line that does not begin as one does goes on with the process before: ``ww`` wraps as often as it has to.
+    """
+    found: dict[int, str] = {}
+    pid = 0
+    for line in text.splitlines():
+        head = _LISTED.match(line)
+        pid = int(head.group(1)) if head else pid
+        found[pid] = found.get(pid, "") + line
+    return sorted(pid for pid, shown in found.items() if pid and words in shown)
 
 
 _BLOCK: t.Final = re.compile(r"(\d+):\t")

@@ -78,7 +78,10 @@ def test_pargs_has_a_line_for_each_variable():
 
 
 def test_the_processes_that_name_a_folder_are_told_by_their_lines():
-    assert named_in_ps(EWW + "1 - A 0:00 /etc/init\n", "SSL_CERT_FILE=/t.pem") == [7340424]
+    assert named_in_ps(EWW + "       1      - A     0:00 /etc/init\n", "SSL_CERT_FILE=/t.pem") == [7340424]
+    wrapped = EWW.replace("SSL_CERT_FILE=/t.pem", "SSL_CERT_FI\nLE=/t.pem")
+    assert named_in_ps(wrapped + " 4711  pts/1 T  1:02:03 tail\n", "SSL_CERT_FILE=/t.pem") == [7340424]
+    assert named_in_ps("     PID    TTY STAT  TIME COMMAND\n", "COMMAND") == []
     text = "1:\t/sbin/init\nargv[0]: init\n\n4711:\t/opt/router\nargv[0]: /opt/router\nenvp[0]: A=/x/current/t.pem\n"
     assert named_in_pargs(text, "/x/") == [4711]
     assert (named_in_pargs(text, "init"), named_in_pargs(text, "/y/")) == ([1], [])
