@@ -32,7 +32,7 @@ class UnixTwin:
         folder.mkdir(parents=True)
         (folder / "host.json").write_text(json.dumps({"addresses": list(addresses)}))
         for path in TOOLS[system]:
-            words = [sys.executable, "-I", str(HERE / "tools"), system, str(folder), path]
+            words = [sys.executable, "-I", "-S", str(HERE / "tools"), system, str(folder), path]
             self._script(folder / "root" / path[1:], 'exec %s "$@"' % shlex.join(words))
         self._script(folder / "root/usr/bin/sh", 'exec /bin/sh "$@"')
         self.python = folder / "python3"

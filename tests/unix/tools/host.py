@@ -90,7 +90,7 @@ class Host:
     def spawn(self, argv: t.Sequence[str], environment: t.Mapping[str, str], log: Path) -> int:
         """Start a process of nobody's, and return its number."""
         started = subprocess.run(
-            [sys.executable, "-I", __file__, str(log), *argv],
+            [sys.executable, "-I", "-S", __file__, str(log), *argv],
             env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return int(started.stdout)

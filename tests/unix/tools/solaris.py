@@ -14,6 +14,7 @@ import copy
 import re
 import subprocess
 import typing as t
+import zlib
 from pathlib import Path
 
 from . import common, trust
@@ -117,7 +118,7 @@ def svcs(host: Host, arguments: t.Sequence[str]) -> str:
             one = _instance(state, arguments[2], "svcs: Pattern '%s' doesn't match any instances")
             _settle(one)
             text = "%-14s %8s %s\n" % (one["state"], "Nov_30", arguments[2])
-            for pid in _members(arguments[2]):
+            for pid in _members(host, arguments[2]):
                 text += "               %8s %8d %s\n" % ("Nov_30", pid, "python3")
             return text
     if len(arguments) == 2 and arguments[0] == "-L":
@@ -129,15 +130,21 @@ def _log(host: Host, fmri: str) -> Path:
     return host.folder / (fmri.removeprefix("svc:/").replace("/", "-") + ".log")
 
 
-def _members(fmri: str) -> list[int]:
+def _zone(host: Host) -> str:
+    """Return the zone that a twin is: several may run at once on this machine, with services of the same name."""
+    return "twin-%08x" % zlib.crc32(str(host.folder).encode())
+
+
+def _members(host: Host, fmri: str) -> list[int]:
     """Return the processes of an instance's contract; methods are given its name, and their children inherit it."""
+    marks = {"SMF_FMRI=" + fmri, "SMF_METHOD=start", "SMF_ZONENAME=" + _zone(host)}
     found = []
     for one in processes().values():
         try:
             rows = [] if one.ended else environment_of(one.pid)
         except OSError:
             continue
-        if "SMF_FMRI=" + fmri in rows and "SMF_METHOD=start" in rows:
+        if marks <= set(rows):
             found.append(one.pid)
     return sorted(found)
 
@@ -200,7 +207,7 @@ def _start(host: Host, fmri: str, one: dict[str, t.Any]) -> None:
     own = (method.get("environment") or one["running"].get("method_context", {}).get("environment") or [None, []])[1]
     environment = {
         "PATH": "/usr/sbin:/usr/bin", "SMF_FMRI": fmri, "SMF_METHOD": "start",
-        "SMF_RESTARTER": "svc:/system/svc/restarter:default", "SMF_ZONENAME": "global",
+        "SMF_RESTARTER": "svc:/system/svc/restarter:default", "SMF_ZONENAME": _zone(host),
         **dict(row.partition("=")[::2] for row in own),
     }  # fmt: skip
     pid = host.spawn(["/bin/sh", "-c", "exec " + method["exec"][1][0]], environment, _log(host, fmri))
