@@ -95,9 +95,10 @@ FAMILIES: t.Final[t.Mapping[tuple[str, ...], TrustStore]] = {
         others=("/usr/share/ca-certificates",),
         package="ca-certificates",
     ),
-    # The spec files of ca-certificates (since 2020.2.41) and p11-kit of the AIX Toolbox: p11-kit reads one trust path,
-    # of which only what lies in `anchors` is trusted as it is; update-ca-bundles makes all lists anew. OpenSSL of AIX'
-    # own filesets has /var/ssl as its folder, and cert.pem there is a link to the list.
+    # ca-certificates (since 2020.2.41) and p11-kit for AIX, by the spec files that BullFreeware publishes; the AIX
+    # Toolbox's package has the same places. p11-kit reads one trust path, of which only what lies in `anchors` is
+    # trusted as it is; update-ca-bundles makes all lists anew. OpenSSL of AIX' own filesets has /var/ssl as its folder,
+    # and cert.pem there is a link to the list.
     ("aix",): TrustStore(
         family="aix",
         anchors="/opt/freeware/share/pki/ca-trust-source/anchors",

@@ -125,6 +125,14 @@ def test_our_own_looks_and_other_ports_are_nobody():
     assert _collector.peers_of({**listener, "addresses": ["10.0.0.2"]}, rows, 61000) == set()
 
 
+def test_from_which_ports_looks_are_made_is_written_and_read_back(tmp_path):
+    row = {"id": NAME, "addresses": [], "port": 2020, "looks": {"10.0.0.9": 61000}}
+    collector = Collector(str(tmp_path), [row])
+    for change in collector.changes():
+        collector.make(change)
+    assert collected(str(tmp_path))["configured"] == [row]
+
+
 def test_looks_from_a_host_are_known_by_the_port_that_it_has_told():
     here = ("10.0.0.1", 2020)
     rows = [(here, ("10.0.0.9", 61500)), (here, ("10.0.0.8", 61500)), (here, ("10.0.0.9", 40000))]

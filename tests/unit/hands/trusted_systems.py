@@ -10,7 +10,7 @@ debian  update-ca-certificates.8 and its script: links to *.crt in /etc/ssl/cert
 alpine  update-ca.c: the same without options; a file that is no single certificate is passed over; stale links go
 redhat  update-ca-trust.8: p11-kit reads every file of the folder, whatever its name, and lists each certificate once
 suse    etc_ssl.run, certbundle.run: the same, by update-ca-certificates
-aix     ca-certificates.spec and p11-kit.spec of the AIX Toolbox: the same, by update-ca-bundles
+aix     ca-certificates.spec and p11-kit.spec of BullFreeware: the same, by update-ca-bundles
 solaris Oracle, "Using a Custom Certificate Authority Certificate": what is shipped lies in the same folder; a refresh
         of the service makes the list
 """

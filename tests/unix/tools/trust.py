@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How both systems make the list of CA certificates that their programs trust.
 
-Sources: for AIX the spec files of ca-certificates (2021.2.48) and p11-kit (0.23.22) of the AIX Toolbox, and p11-kit's
+Sources: for AIX the spec files of ca-certificates (2021.2.48) and p11-kit (0.23.22) of BullFreeware, and p11-kit's
 manual of its trust module: below a trust path, files of ``anchors`` are trusted as they are, others only as far as they
 say so themselves, and folders below are not read. For Solaris "Using a Custom Certificate Authority Certificate" of
 Oracle's manual of IPS: files of the folder itself, each a certificate, none of them twice.
