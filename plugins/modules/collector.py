@@ -16,7 +16,7 @@ description:
   - What it has collected is read by the next rollout, see docs/task_soak.md.
 author: connsec.tls contributors (@connsec)
 requirements:
-  - Linux, and Python 3.8 or newer on the host.
+  - Linux, AIX or Solaris, and Python 3.8 or newer on the host.
 attributes:
   check_mode:
     description: Tells what it would write.
@@ -51,6 +51,12 @@ options:
         description: Its port.
         type: int
         required: true
+      looks:
+        description:
+          - By address, the first port from which our own looks from there are made; such connections do not count.
+            Needed on systems that do not tell it by themselves, AIX and Solaris.
+        type: dict
+        default: {}
 seealso:
   - module: connsec.tls.socket_info
 """
@@ -86,6 +92,7 @@ SPEC = {
             "id": {"type": "str", "required": True},
             "addresses": {"type": "list", "elements": "str", "default": []},
             "port": {"type": "int", "required": True},
+            "looks": {"type": "dict", "default": {}},
         },
     },
 }

@@ -23,7 +23,7 @@ description:
 author: connsec.tls contributors (@connsec)
 requirements:
   - Python 3.8 or newer on the host.
-  - The system's command for it, which C(ca-certificates) has in every family.
+  - The system's command for it, which C(ca-certificates) has in every family; on AIX that of the AIX Toolbox.
 attributes:
   check_mode:
     description: Tells what it would do, with the same reasons, and changes nothing.
@@ -59,7 +59,8 @@ options:
   store:
     description:
       - Where the system keeps its trust, for one that is of no family that is known.
-      - Those of Debian, Red Hat, SUSE and Alpine are, with whatever says in C(/etc/os-release) that it is like them.
+      - Those of Debian, Red Hat, SUSE and Alpine are, with whatever says in C(/etc/os-release) that it is like them,
+        and so are AIX and Solaris.
     type: dict
     suboptions:
       anchors:
@@ -91,6 +92,7 @@ notes:
   - On Debian, V(update-ca-certificates --fresh) removes the links in C(/etc/ssl/certs) and makes them again, which is
     how one whose file is gone goes away. For a moment a program that looks in that folder finds nothing; the list has
     no such moment.
+  - On Solaris no certificate may lie there twice, so one that another file has is refused.
 seealso:
   - module: connsec.tls.java_trust
 """

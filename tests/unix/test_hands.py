@@ -15,6 +15,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from unit.hands.instances import FOLDER, NAME, Installed
+from unit.look.servers import Authority
 
 from .tools.host import lives, wait_for
 from .twin import UnixTwin
@@ -200,6 +202,85 @@ def test_variables_are_taken_out_again_and_the_service_is_as_it_was(twin: UnixTw
     assert not (tmp_path / "src" / "router").exists()
 
 
+# Collecting peers
+
+
+def test_the_collector_keeps_who_used_a_listener_and_not_what_had_ended_before(twin: UnixTwin, tmp_path: Path) -> None:
+    port = twin.port  # type: ignore[attr-defined]
+    code = HANDS + "_soak import Collector\n" + HANDS + "_collected import collected\nimport subprocess, sys\n"
+    code += "found = Collector(words['folder'], [words['listener']])\n"
+    code += "for change in found.changes():\n    found.make(change)\n"
+    code += "program = words['folder'] + '/soak.d/collect.py'\n"
+    code += "done = subprocess.run([sys.executable, program, '--seconds', '0.5'], capture_output=True, text=True)\n"
+    code += "answer = [done.returncode, done.stderr, collected(words['folder'])['listeners'].get('it')]"
+    listener = {"id": "it", "addresses": ["127.0.0.1"], "port": port}
+    with socket.socket() as client:
+        client.bind(("127.9.9.9", 0))
+        client.connect(("127.0.0.1", port))
+        status, said, seen = on(twin, code, folder=str(tmp_path / "connsec"), listener=listener)
+        assert (status, said) == (0, "")
+        assert (seen["peers"]["127.9.9.9"]["count"], len(seen["intervals"])) == (1, 1)
+    tool = twin.folder / "root/usr/bin/netstat"
+    kept = tool.read_text()
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    status, said, after = on(twin, code, folder=str(tmp_path / "connsec"), listener=listener)
+    tool.write_text(kept)
+    assert (status, said.startswith("nothing was watched: "), said.count("\n")) == (1, True, 1)
+    assert after == seen, "what was not seen was not watched"
+
+
+# Removal
+
+
+def removed(twin: UnixTwin, router: Installed) -> str:
+    """Remove an instance that nobody names; return the reason, or why it stays."""
+    code = HANDS + "_removal import Removal\n"
+    code += "try:\n    found = Removal(words['directory'], {'name': words['name'], 'folder': words['folder']})\n"
+    code += "    answer = found.plan().reason\n    found.make()\n"
+    code += "except Exception as error:\n    answer = str(error)"
+    return str(on(twin, code, directory=str(router.directory), name=NAME, folder=FOLDER))
+
+
+def test_what_nobody_names_any_more_stays_while_a_process_names_it_and_goes_with_its_variables(
+    twin: UnixTwin, tmp_path: Path
+) -> None:
+    router = Installed(tmp_path / "connsec")
+    spec = {"path": str(tmp_path / "src" / "router")} if twin.system == "aix" else {}
+    place = {"target": {"aix": "src", "solaris": "smf"}[twin.system], "unit": NAMES[twin.system], **spec}
+    router.install("1", environment=place)
+    before = {key: value for key, value in twin.services()[NAMES[twin.system]].items() if key in ("path", "cmdargs")}
+    variables(twin, {"SSL_CERT_FILE": str(router.path("trust.pem"))}, name=NAME, **spec)
+    restart(twin)
+    assert removed(twin, router) == "%s is not removed: process %d names it" % (NAME, pid_of(twin))
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", str(router.base / "current")], stdin=subprocess.PIPE
+    ) as process:
+        try:
+            stop = {"aix": ["/usr/bin/stopsrc", "-s"], "solaris": ["/usr/sbin/svcadm", "disable", "-s"]}
+            pid = pid_of(twin)
+            assert twin.tool(*stop[twin.system], NAMES[twin.system]).returncode == 0
+            assert wait_for(lambda: not lives(pid))
+            assert removed(twin, router) == "%s is not removed: process %d names it" % (NAME, process.pid)
+        finally:
+            process.kill()
+    assert removed(twin, router) == "the model does not name it"
+    assert not router.base.exists()
+    after = twin.services()[NAMES[twin.system]]
+    assert {key: after[key] for key in before} == before
+    assert "SSL_CERT_FILE" not in json.dumps(after.get("current"))
+
+
+def test_nothing_is_removed_where_processes_cannot_be_asked(twin: UnixTwin, tmp_path: Path) -> None:
+    router = Installed(tmp_path / "connsec")
+    router.install("1")
+    tool = twin.folder / "root" / {"aix": "usr/bin/ps", "solaris": "usr/bin/pargs"}[twin.system]
+    kept = tool.read_text()
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    assert "is not removed: which processes name it cannot be told: " in removed(twin, router)
+    tool.write_text(kept)
+    assert router.base.exists()
+
+
 # Sockets
 
 
@@ -229,10 +310,82 @@ def test_the_peers_of_a_listener_are_watched(twin: UnixTwin) -> None:
     assert seen["coverage"]["samples"] >= 1
 
 
-def test_whose_udp_sockets_are_is_said_not_to_be_known(twin: UnixTwin) -> None:
-    code = HANDS + "_sockets import SocketsUnknown, udp_ports\n"
-    code += "try:\n    answer = sorted(udp_ports([1]))\nexcept SocketsUnknown as error:\n    answer = str(error)"
-    assert "nothing here tells whose a UDP socket is" in on(twin, code)
+def test_a_udp_port_is_a_processs_own_where_the_system_says_so_and_may_be_anybodys_where_it_does_not(
+    twin: UnixTwin,
+) -> None:
+    code = HANDS + "_sockets import udp_ports\n"
+    code += "answer = [words['port'] in udp_ports(pids) for pids in ([words['mine']], [words['other']])]"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        found = on(twin, code, port=port, mine=os.getpid(), other=pid_of(twin))
+    assert found == [True, twin.system == "aix"]
+    assert on(twin, code, port=port, mine=os.getpid(), other=pid_of(twin)) == [False, False]
+
+
+# The system's own trust
+
+FAMILIES: t.Final = {
+    "aix": (["/opt/freeware/bin/update-ca-bundles"], "/opt/freeware/share/pki/ca-trust-source/anchors"),
+    "solaris": (["/usr/sbin/svcadm", "refresh", "-s", "svc:/system/ca-certificates:default"], "/etc/certs/CA"),
+}
+#: Folders of both systems in which something of it lies.
+TRUSTING: t.Final = ("/opt/freeware/share", "/opt/freeware/etc", "/var/ssl", "/etc/certs")
+
+
+@pytest.fixture(params=SYSTEMS)
+def trusting(request: pytest.FixtureRequest, tmp_path: Path) -> UnixTwin:
+    """A twin of each system that trusts what its vendor ships."""
+    made = UnixTwin(tmp_path / "twin", request.param)
+    made.ship(Authority("shipped", tmp_path).root.pem)
+    return made
+
+
+def system_trust(twin: UnixTwin, pem: str, state: str = "present") -> t.Any:
+    """Have the system trust a certificate, or trust it no more; return the reasons, or the sentence of a refusal."""
+    code = HANDS + "_anchors import read_given\n" + HANDS + "_system_trust import SystemTrust, own_store\n"
+    code += "given = read_given([{'name': 'corp', 'pem': words['pem']}], state=words['state'])\n"
+    code += "try:\n    found = SystemTrust(own_store(), given, directory=words['directory'])\n"
+    code += "    answer = [change.reason for change in found.changes]\n"
+    code += "    found.settle() if answer else None\n"
+    code += "except Exception as error:\n    answer = str(error)"
+    return on(twin, code, pem=pem, state=state, directory=str(twin.folder / "connsec"))
+
+
+def test_the_system_trusts_an_anchor_and_trusts_it_no_more_and_is_as_it_was(trusting: UnixTwin, tmp_path: Path) -> None:
+    before, asked = trusting.files(*TRUSTING), len(trusting.asked())
+    pem = Authority("corp", tmp_path).root.pem
+    command, anchors = FAMILIES[trusting.system]
+    assert system_trust(trusting, pem) == ["the system does not trust it"]
+    assert system_trust(trusting, pem) == []
+    (file,) = set(trusting.files(*TRUSTING)) - set(before)
+    assert (file.rpartition("/")[0], file.rpartition(".")[2]) == (anchors, "pem")
+    listed = {"aix": "/var/ssl/cert.pem", "solaris": "/etc/certs/ca-certificates.crt"}[trusting.system]
+    assert (trusting.folder / "root" / listed[1:]).read_text().count("BEGIN CERTIFICATE") == 2
+    assert system_trust(trusting, pem, "absent") == ["it is to be trusted no more"]
+    assert trusting.files(*TRUSTING) == before
+    managed = [words for words in trusting.asked()[asked:] if not words[0].startswith("/lib/svc/method")]
+    assert managed == [command, command]
+    assert trusting.refused() == ""
+
+
+def test_what_the_system_cannot_take_in_leaves_it_as_it_was(trusting: UnixTwin, tmp_path: Path) -> None:
+    folder = FAMILIES[trusting.system][1]
+    before = trusting.files(*TRUSTING)
+    command = (
+        trusting.folder
+        / "root"
+        / {"aix": "opt/freeware/bin/update-ca-bundles"}.get(trusting.system, "lib/svc/method/ca-certificates")
+    )
+    kept = command.read_text()
+    command.write_text("#!/bin/sh\nexit 1\n")
+    told = system_trust(trusting, Authority("corp", tmp_path).root.pem)
+    said = {"aix": "the refresh of the system's trust (", "solaris": "ca-certificates.crt lacks anchor corp"}
+    assert said[trusting.system] in told
+    command.write_text(kept)
+    assert {name: text for name, text in trusting.files(*TRUSTING).items() if name.startswith(folder)} == {
+        name: text for name, text in before.items() if name.startswith(folder)
+    }
 
 
 # Files

@@ -14,7 +14,7 @@ import sys
 import typing as t
 from pathlib import Path
 
-from .tools import aix, solaris
+from .tools import aix, solaris, trust
 from .tools.host import Host, lives, wait_for
 
 HERE: t.Final = Path(__file__).resolve().parent
@@ -32,7 +32,7 @@ class UnixTwin:
         folder.mkdir(parents=True)
         (folder / "host.json").write_text(json.dumps({"addresses": list(addresses)}))
         for path in TOOLS[system]:
-            words = [sys.executable, "-I", str(HERE / "tools"), system, str(folder), path]
+            words = [sys.executable, "-I", "-S", str(HERE / "tools"), system, str(folder), path]
             self._script(folder / "root" / path[1:], 'exec %s "$@"' % shlex.join(words))
         self._script(folder / "root/usr/bin/sh", 'exec /bin/sh "$@"')
         self.python = folder / "python3"
@@ -65,6 +65,41 @@ class UnixTwin:
         copied = json.loads(json.dumps(groups))
         with self._host.state() as state:
             state["services"][fmri] = {"current": groups, "running": copied, "enabled": True, "state": "disabled"}
+
+    def ship(self, pem: str) -> None:
+        """Give it the CA certificates that its vendor ships, here one, and the list that it makes of them."""
+        root = self.folder / "root"
+        if self.system == "aix":
+            for folder in (trust.SOURCES + "/anchors", trust.EXTRACTED.rpartition("/")[0], "var/ssl"):
+                (root / folder).mkdir(parents=True)
+            shipped = '[p11-kit-object-v1]\nlabel: "shipped"\ntrusted: true\n%s' % pem
+            (root / trust.SOURCES / "ca-bundle.trust.p11-kit").write_text(shipped)
+            (root / trust.SOURCES / "anchors/extracted").symlink_to(root / "opt/freeware/etc/ssl/certs/extracted")
+            done = self.tool("/opt/freeware/bin/update-ca-bundles")
+        else:
+            (root / trust.ON_SOLARIS).mkdir(parents=True)
+            (root / trust.ON_SOLARIS / "shipped.pem").write_text(pem)
+            method = "/lib/svc/method/ca-certificates"
+            methods = {name: {"exec": ("astring", ["%s %s" % (method, name)])} for name in ("start", "refresh")}
+            with self._host.state() as state:
+                groups = {**methods, "startd": {"duration": ("astring", ["transient"])}}
+                copied = json.loads(json.dumps(groups))
+                row = {"current": groups, "running": copied, "enabled": True, "state": "online"}
+                state["services"]["svc:/system/ca-certificates:default"] = row
+            done = self.tool(method, "start")
+        assert done.returncode == 0, done.stderr
+
+    def files(self, *folders: str) -> dict[str, str]:
+        """Return the files and links below these folders, each with its mode and what it holds."""
+        root = self.folder / "root"
+        paths = (path for folder in folders for path in sorted((root / folder.strip("/")).rglob("*")))
+        return {
+            "/" + str(path.relative_to(root)): "%o %s" % (
+                path.lstat().st_mode, os.readlink(path) if path.is_symlink() else path.read_text()
+            )
+            for path in paths
+            if path.is_symlink() or path.is_file()
+        }  # fmt: skip
 
     def services(self) -> dict[str, t.Any]:
         """Return what the service manager knows of each service."""

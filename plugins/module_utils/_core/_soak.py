@@ -17,6 +17,8 @@ from ._stages import rank
 from ._strangers import is_within, listener_id, who_may_be_at
 
 DAY: t.Final = 86400.0
+#: Where the collector can run.
+_COLLECTED_ON: t.Final = ("linux", "aix", "solaris")
 #: Clocks of hosts may differ by as much, in seconds.
 _SKEW: t.Final = 300.0
 
@@ -29,13 +31,30 @@ def listeners_by_host(scene: Scene) -> dict[str, list[dict[str, t.Any]]]:
     for server, listener in servers:
         addresses = sorted(scene.addresses_of(server.host))
         row = {"id": listener_id(server, listener.name), "addresses": addresses, "port": listener.port}
+        looks = {} if scene.model.hosts[server.host].os == "linux" else _looks_at(scene, server, listener.name)
+        row.update({"looks": looks} if looks else {})
         found.setdefault(server.host, []).append(row)
     return {host: sorted(rows, key=lambda row: str(row["id"])) for host, rows in found.items()}
 
 
+def _looks_at(scene: Scene, server: Instance, listener: str) -> dict[str, int]:
+    """Return from which port on our looks at a listener are made, by the address that they come from.
+
+    A server on Linux tells that by its own settings, which are taken for those of all.
+    """
+    pairs = scene.model.pairs_of_listener(server.name, listener)
+    hosts = sorted({scene.vantage(pair).host for pair in pairs})
+    return {
+        address: scene.host(host).probe_ports[0]
+        for host in hosts
+        if scene.host(host).probe_ports
+        for address in sorted(scene.addresses_of(host))
+    }
+
+
 def collects(scene: Scene, server: Instance) -> bool:
-    """Return whether the collector can run at a server: it reads what Linux alone shows."""
-    return scene.model.hosts[server.host].os == "linux"
+    """Return whether the collector can run at a server."""
+    return scene.model.hosts[server.host].os in _COLLECTED_ON
 
 
 def servers_of(model: Model, pair_ids: t.Collection[str]) -> list[Instance]:

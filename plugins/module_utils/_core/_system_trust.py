@@ -31,6 +31,8 @@ class TrustStore:
         bundle: the list that the command makes, and that programs read.
         others: folders from which others' certificates come into the list, in whatever files.
         package: what brings the command.
+        once: whether a certificate may lie among the anchors only once, so that no file of ours may say the same as
+            another.
     """
 
     family: str
@@ -41,9 +43,10 @@ class TrustStore:
     bundle: str
     others: tuple[str, ...] = ()
     package: str = "the package that has it"
+    once: bool = False
 
 
-#: Family: what its systems call themselves (ID or ID_LIKE of os-release), and its store.
+#: Family: what its systems call themselves (ID or ID_LIKE of os-release; AIX and Solaris by uname), and its store.
 FAMILIES: t.Final[t.Mapping[tuple[str, ...], TrustStore]] = {
     # update-ca-certificates.8 of Debian: one certificate a file, *.crt only; without --fresh the link to a file that is
     # gone stays in /etc/ssl/certs.
@@ -92,19 +95,47 @@ FAMILIES: t.Final[t.Mapping[tuple[str, ...], TrustStore]] = {
         others=("/usr/share/ca-certificates",),
         package="ca-certificates",
     ),
+    # ca-certificates (since 2020.2.41) and p11-kit for AIX, by the spec files that BullFreeware publishes; the AIX
+    # Toolbox's package has the same places. p11-kit reads one trust path, of which only what lies in `anchors` is
+    # trusted as it is; update-ca-bundles makes all lists anew. OpenSSL of AIX' own filesets has /var/ssl as its folder,
+    # and cert.pem there is a link to the list.
+    ("aix",): TrustStore(
+        family="aix",
+        anchors="/opt/freeware/share/pki/ca-trust-source/anchors",
+        ending=".pem",
+        refresh=("/opt/freeware/bin/update-ca-bundles",),
+        refresh_removed=("/opt/freeware/bin/update-ca-bundles",),
+        bundle="/var/ssl/cert.pem",
+        others=("/opt/freeware/share/pki/ca-trust-source",),
+        package="ca-certificates of the AIX Toolbox (2020.2.41 or newer)",
+    ),
+    # Oracle, "Using a Custom Certificate Authority Certificate" (Packaging and Delivering Software With IPS): files of
+    # the folder itself, no certificate twice, and a refresh of the service. svcadm.8 since 11.2: -s returns when the
+    # refresh method has ended.
+    ("solaris",): TrustStore(
+        family="solaris",
+        anchors="/etc/certs/CA",
+        ending=".pem",
+        refresh=("/usr/sbin/svcadm", "refresh", "-s", "svc:/system/ca-certificates:default"),
+        refresh_removed=("/usr/sbin/svcadm", "refresh", "-s", "svc:/system/ca-certificates:default"),
+        bundle="/etc/certs/ca-certificates.crt",
+        package="Solaris 11.2 or newer, with pkg:/crypto/ca-certificates",
+        once=True,
+    ),
 }
 
 
-def store_of(os_release: str | None) -> TrustStore:
+def store_of(os_release: str | None, *, system: str = "linux") -> TrustStore:
     """Return the store of the system that describes itself so.
 
     Args:
         os_release: the text of /etc/os-release (os-release.5); None if there is none.
+        system: ``aix`` or ``solaris`` where uname says so; newer Solaris has an os-release as well, AIX has none.
 
     Raises:
         TlsError: it is of no family that is known here.
     """
-    fields = _fields(os_release or "")
+    fields = _fields(os_release or "") if system == "linux" else {"ID": system}
     names = [*fields.get("ID", "").split(), *fields.get("ID_LIKE", "").split()]
     for name in names:  # its own name first, then those that it is like, the closest first
         for known, store in FAMILIES.items():
@@ -144,6 +175,7 @@ def plan_system_trust(
     found: t.Mapping[str, FoundFile],
     bundle: t.Collection[str],
     unfinished: bool,
+    elsewhere: t.Mapping[str, str] | None = None,
 ) -> list[Change]:
     """Return what makes the anchors of these names exactly the wanted ones.
 
@@ -154,10 +186,13 @@ def plan_system_trust(
         found: our files, by their names.
         bundle: the fingerprints in the list that programs read.
         unfinished: whether a refresh was begun and has not ended.
+        elsewhere: files that are not about these names, by the fingerprint that they hold, where that matters.
 
     Raises:
-        TlsError: a file with a name of ours does not hold what we put there.
+        TlsError: a file with a name of ours does not hold what we put there, or the system would have one twice.
     """
+    if store.once:
+        _refuse_twice(wanted, elsewhere or {})
     files = {anchor.stem + store.ending: anchor for anchor in wanted}
     changes = [
         Change(anchor.target, None if seen is None else seen.shown, anchor.shown, reason)
@@ -177,6 +212,20 @@ def plan_system_trust(
         reason = "%s has other certificates now" % name if stays else "it is to be trusted no more"
         changes.append(Change(target_of(stem), seen.shown, None, reason))
     return changes or _refreshed(store, wanted, bundle, unfinished=unfinished)
+
+
+def _refuse_twice(wanted: t.Sequence[Anchor], elsewhere: t.Mapping[str, str]) -> None:
+    """Refuse a certificate that the system would have twice, where that is one time too many."""
+    first: dict[str, str] = {}
+    for anchor in wanted:
+        other = elsewhere.get(anchor.sha256)
+        if other is None and first.setdefault(anchor.sha256, anchor.name) != anchor.name:
+            other = first[anchor.sha256]
+        if other is not None:
+            raise TlsError(
+                "%s is trusted already by %s, and this system takes no certificate twice; leave it out"
+                % (anchor.target, other)
+            )
 
 
 def _why_written(anchor: Anchor, seen: FoundFile | None, bundle: t.Collection[str]) -> str | None:

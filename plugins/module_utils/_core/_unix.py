@@ -30,15 +30,20 @@ TOOLS: t.Final[t.Mapping[str, t.Mapping[str, tuple[str, ...]]]] = {
     "aix": {
         "addresses": ("/usr/sbin/ifconfig", "-a"),
         "environment": ("/usr/bin/ps", "eww", "{pid}"),
+        #: All processes, those without a terminal (x) and those with one (a), in the form of BSD.
+        "everything": ("/usr/bin/ps", "axeww"),
         "processes": (
             *("/usr/bin/ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "user=", "-o", "etime=", "-o", "args="),
         ),
         "service": ("/usr/bin/lssrc", "-s", "{service}"),
         "sockets": ("/usr/bin/netstat", "-an"),
+        "udp": ("/usr/bin/netstat", "-an"),
     },
     "solaris": {
         "addresses": ("/usr/sbin/ifconfig", "-a"),
         "environment": ("/usr/bin/pargs", "-e", "{pid}"),
+        #: Processes follow, any number of them.
+        "everything": ("/usr/bin/pargs", "-ae"),
         "processes": (
             *("/usr/bin/ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "user=", "-o", "etime=", "-o", "args="),
         ),
@@ -46,6 +51,8 @@ TOOLS: t.Final[t.Mapping[str, t.Mapping[str, tuple[str, ...]]]] = {
         "sockets": ("/usr/bin/netstat", "-anu", "-P", "tcp"),
         #: ``-u`` came with Solaris 11.2.
         "sockets without owners": ("/usr/bin/netstat", "-an", "-P", "tcp"),
+        "udp": ("/usr/bin/netstat", "-anu", "-P", "udp"),
+        "udp without owners": ("/usr/bin/netstat", "-an", "-P", "udp"),
     },
 }
 
@@ -157,6 +164,37 @@ def parse_pargs(text: str, names: t.Iterable[str]) -> dict[str, str | None]:
     return {name: found.get(name) for name in names}
 
 
+_LISTED: t.Final = re.compile(r"\s*(\d+)\s+\S+\s+[A-Z]\S*\s+(?:\d+:)?\d+:\d+\s")
+
+
+def named_in_ps(text: str, words: str) -> list[int]:
+    """Return the processes of which ``ps axeww`` of AIX shows these words, in arguments or environment.
+
+    A line that does not begin as one does goes on with the process before: ``ww`` wraps as often as it has to.
+    """
+    found: dict[int, str] = {}
+    pid = 0
+    for line in text.splitlines():
+        head = _LISTED.match(line)
+        pid = int(head.group(1)) if head else pid
+        found[pid] = found.get(pid, "") + line
+    return sorted(pid for pid, shown in found.items() if pid and words in shown)
+
+
+_BLOCK: t.Final = re.compile(r"(\d+):\t")
+
+
+def named_in_pargs(text: str, words: str) -> list[int]:
+    """Return the processes of which ``pargs -ae`` of Solaris shows these words: a head line each, and what follows."""
+    found, pid = set(), 0
+    for line in text.splitlines():
+        head = _BLOCK.match(line)
+        pid = int(head.group(1)) if head else pid
+        if words in line:
+            found.add(pid)
+    return sorted(found)
+
+
 # Services
 
 
@@ -226,6 +264,43 @@ def parse_netstat_solaris(text: str) -> list[Socket]:
             continue
         owned = at >= 9 and words[3].isdigit()  # two ends, user, pid, command, four sizes
         found += _socket(words[0], words[1], words[at], int(words[3]) if owned else None, is_wide=is_wide, line=line)
+    return found
+
+
+def parse_udp_aix(text: str) -> list[tuple[int, int | None]]:
+    """Return the ports of the UDP sockets that ``netstat -an`` of AIX lists, which does not say whose they are.
+
+    Raises:
+        ToolUnread: a line is not as documented.
+    """
+    rows = ((line, line.split()) for line in text.splitlines())
+    rows = ((line, words) for line, words in rows if words and words[0] in ("udp", "udp4", "udp6"))
+    found = [_end(words[3] if len(words) > 3 else "", is_wide=False, line=line) for line, words in rows]
+    return [(port, None) for _unused, port in found if port]
+
+
+#: What ``netstat -P udp`` of Solaris says of a socket; one that is unbound has no port.
+_UDP_STATES: t.Final = frozenset({"Connected", "Idle", "Unbound"})
+
+
+def parse_udp_solaris(text: str) -> list[tuple[int, int | None]]:
+    """Return the ports of the UDP sockets that ``netstat -an -P udp`` of Solaris lists, each with its process.
+
+    A socket without another end has nothing in that column. Its process is None without ``-u``, and where none has it.
+
+    Raises:
+        ToolUnread: a line is not as documented.
+    """
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        at = next((place for place, word in enumerate(words) if place and word in _UDP_STATES), None)
+        if at is None or words[at] == "Unbound":
+            continue
+        owner = next((each for each in zip(words[1:at], words[2:at], words[3:at]) if each[1].isdigit()), None)
+        port = _end(words[0], is_wide=False, line=line)[1]
+        if port:
+            found.append((port, int(owner[1]) if owner else None))
     return found
 
 

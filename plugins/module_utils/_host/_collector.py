@@ -5,7 +5,8 @@
 
 It lies in a folder with ``collect.json``, which names the listeners, and keeps what it saw in ``collected.json``: peers
 by address, each with its first and last time and a count, and the intervals in which it watched. A timer starts it
-every minute; two of it never watch at once.
+every minute; two of it never watch at once. On AIX and Solaris ``netstat`` is asked; what it says in another form than
+its vendor documents ends the watch, which then was none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import time
 import typing as t
 
@@ -33,6 +36,19 @@ _LISTENS: t.Final = b"0A"
 _TIME_WAIT: t.Final = b"06"
 _WILDCARDS: t.Final = ("0.0.0.0", "::")
 
+#: How netstat is asked where the kernel has no such list, and at which place of a line its ends begin.
+_NETSTAT: t.Final[t.Mapping[str, tuple[tuple[str, ...], int]]] = {
+    "AIX": (("/usr/bin/netstat", "-an"), 3),
+    "SunOS": (("/usr/bin/netstat", "-an", "-P", "tcp"), 0),
+}
+_SYSTEM: t.Final = os.uname().sysname
+#: The states of a TCP socket in netstat(8) of Solaris and netstat of AIX; the last four are of no connection.
+_STATES: t.Final = (
+    *("CLOSE_WAIT", "CLOSING", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "LAST_ACK", "SYN_RCVD", "SYN_RECEIVED"),
+    *("SYN_SENT", "TIME_WAIT", "BOUND", "CLOSED", "IDLE", "LISTEN"),
+)
+_NETSTAT_SECONDS: t.Final = 30
+
 Json = t.Dict[str, t.Any]
 End = t.Tuple[str, int]
 
@@ -49,8 +65,11 @@ def address_of(digits: bytes) -> str:
 def connections(ports: t.Collection[int], *, ended: bool = False) -> list[tuple[End, End]]:
     """Return the connections whose own end is on one of these ports, as (own end, peer).
 
-    Linux lists one that has ended for another minute; where ``ended`` is set only those are returned.
+    One that has ended stays listed for another minute; where ``ended`` is set only those are returned.
     """
+    if _SYSTEM in _NETSTAT:
+        rows = from_netstat(_said_by_netstat(), _SYSTEM)
+        return [(own, peer) for own, peer, state in rows if own[1] in ports and (not ended or state == "TIME_WAIT")]
     wanted = frozenset(b"%04X" % port for port in ports)
     found = []
     for name in ("tcp", "tcp6"):
@@ -69,6 +88,47 @@ def connections(ports: t.Collection[int], *, ended: bool = False) -> list[tuple[
     return found
 
 
+def _said_by_netstat() -> str:
+    """Return what netstat says, in the language that its documentation has."""
+    argv = _NETSTAT[_SYSTEM][0]
+    words = {"LC_ALL": "C", "PATH": "/usr/bin:/usr/sbin"}
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env=words, timeout=_NETSTAT_SECONDS)
+    done.check_returncode()
+    return done.stdout.decode("ascii", "replace")
+
+
+def from_netstat(text: str, system: str) -> list[tuple[End, End, str]]:
+    """Return the connections that netstat lists, as (own end, peer, state), without listeners.
+
+    Raises:
+        ValueError: a line is not as its vendor documents it.
+    """
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if system == "AIX" and words[:1] not in (["tcp"], ["tcp4"], ["tcp6"]):
+            continue
+        words = words[_NETSTAT[system][1] :]
+        state = next((word for word in words[2:] if word in _STATES), None)
+        if state is None and (system == "SunOS" or len(words) < 3):
+            continue  # a heading; AIX shows no state of a socket that is closed
+        if state is None:
+            raise ValueError("netstat says what cannot be read: %s" % line.strip())
+        if state not in _STATES[-4:]:
+            found.append((_end(words[0]), _end(words[1]), state))
+    return found
+
+
+def _end(text: str) -> End:
+    """Return an end, ``10.0.0.1.22``: the port follows the last dot."""
+    address, _dot, port = text.rpartition(".")
+    address = address.partition("%")[0]
+    if address.lower().startswith("::ffff:") and "." in address:
+        address = address[7:]
+    socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)  # or it is none
+    return address, int(port)
+
+
 def first_probe_port() -> int:
     """Return the first port that our own looks are made from: above those that Linux gives to programs."""
     try:
@@ -79,12 +139,18 @@ def first_probe_port() -> int:
 
 
 def peers_of(listener: t.Mapping[str, t.Any], rows: t.Iterable[tuple[End, End]], ours: int) -> set[End]:
-    """Return who is connected to a listener, without our own looks."""
-    addresses = set(listener.get("addresses") or ())
+    """Return who is connected to a listener, without our own looks.
+
+    Args:
+        listener: what is told of it; ``looks`` has, by address, from which port on looks from there are made.
+        rows: the connections of this host.
+        ours: the same for addresses that are not told.
+    """
+    addresses, looks = set(listener.get("addresses") or ()), listener.get("looks") or {}
     return {
         peer
         for own, peer in rows
-        if own[1] == listener["port"] and (not addresses or own[0] in addresses) and peer[1] < ours
+        if own[1] == listener["port"] and (not addresses or own[0] in addresses) and peer[1] < looks.get(peer[0], ours)
     }
 
 
@@ -176,7 +242,8 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     """Collect once, unless another one does."""
     parser = argparse.ArgumentParser(description="Collect who uses the clear listeners that collect.json names.")
     parser.add_argument("--seconds", type=float, default=55.0, help="for how long to watch (55)")
-    parser.add_argument("--interval", type=float, default=0.5, help="seconds between two samples (0.5)")
+    often = 2.0 if _SYSTEM in _NETSTAT else 0.5  # there each sample starts a program
+    parser.add_argument("--interval", type=float, default=often, help="seconds between two samples (%s)" % often)
     asked = parser.parse_args(arguments)
     folder = os.path.dirname(os.path.abspath(__file__))
     with open(os.path.join(folder, "collect.lock"), "a") as lock:
@@ -184,7 +251,11 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return 0  # the one before is not through
-        collect(folder, seconds=asked.seconds, interval=asked.interval)
+        try:
+            collect(folder, seconds=asked.seconds, interval=asked.interval)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            print("nothing was watched: %s" % error, file=sys.stderr)
+            return 1
     return 0
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._core._errors import TlsError
 from .._core._manifest import identities_in
 from ._installed import LOADED, PENDING, Json, linked, manifest_of, read_json
 from ._process import runs, started_at
@@ -96,9 +97,10 @@ def used_by(directory: str, name: str) -> list[str]:
     except FilesError as error:
         return [str(error)]
     found = ["process %d was given it and still runs" % pid for pid in _still_running(loaded)]
-    if not IS_LINUX:
-        return [*found, "nobody can tell here which process names it: see for yourself, then remove %s" % base]
-    found += ["process %d names it" % pid for pid in _naming(base + "/")]
+    try:
+        found += ["process %d names it" % pid for pid in _naming(base + "/")]
+    except TlsError as error:
+        return [*found, "which processes name it cannot be told: %s" % error]
     return found + ["%s names it" % path for path in configurations(base, base + "/")]
 
 
@@ -110,7 +112,15 @@ def _still_running(loaded: Json) -> list[int]:
 
 
 def _naming(path: str) -> list[int]:
-    """Return the processes that have a path in their environment or arguments, without those that look or install."""
+    """Return the processes that have a path in their environment or arguments, without those that look or install.
+
+    Raises:
+        ToolUnread: this is no Linux, and its tools cannot be asked.
+    """
+    if not IS_LINUX:
+        from ._unix import naming
+
+        return naming(path)
     wanted, found = path.encode(), []
     ours = _ancestors()
     for entry in os.listdir("/proc"):

@@ -25,7 +25,13 @@ class Collector:
     def __init__(self, directory: str, listeners: t.Sequence[t.Mapping[str, t.Any]]) -> None:
         """Take in which listeners it is to watch."""
         self._folder = os.path.join(directory, FOLDER)
-        rows = [{"id": row["id"], "addresses": list(row["addresses"]), "port": row["port"]} for row in listeners]
+        rows = [
+            {
+                **{"id": row["id"], "addresses": list(row["addresses"]), "port": row["port"]},
+                **({"looks": dict(row["looks"])} if row.get("looks") else {}),
+            }
+            for row in listeners
+        ]
         wanted = json.dumps({"listeners": sorted(rows, key=lambda row: str(row["id"]))}, indent=1, sort_keys=True)
         self._files = {PROGRAM: (_program(), 0o755), _collector.CONFIGURATION: ((wanted + "\n").encode(), 0o644)}
 

@@ -181,11 +181,14 @@ def own_sockets(pids: t.Sequence[int], *, addresses: t.Collection[str] = ()) -> 
 def udp_ports(pids: t.Sequence[int]) -> set[int]:
     """Return the ports on which these processes have a UDP socket.
 
+    Where the system does not say whose a socket is, as on AIX, it counts as theirs: a port is taken for closed only
+    where nobody has it open.
+
     Raises:
-        SocketsUnknown: this is not Linux, or this account may not look at them.
+        SocketsUnknown: they are not listed, or this account may not look at them.
     """
     if not IS_LINUX:
-        raise SocketsUnknown("nothing here tells whose a UDP socket is; UDP ports can be looked at on Linux only")
+        return _udp_by_netstat(pids)
     mine, found, read = inodes(pids), set(), 0
     for name in ("udp", "udp6"):
         try:
@@ -198,3 +201,14 @@ def udp_ports(pids: t.Sequence[int]) -> set[int]:
     if not read:
         raise SocketsUnknown("%s lists no UDP sockets; sockets can be looked at on Linux only" % net_folder(pids[0]))
     return found
+
+
+def _udp_by_netstat(pids: t.Sequence[int]) -> set[int]:
+    """Return the same on AIX and Solaris."""
+    from .._core._unix import ToolUnread
+    from ._unix import udp_ports as shown
+
+    try:
+        return shown(pids)
+    except ToolUnread as error:
+        raise SocketsUnknown(str(error)) from error

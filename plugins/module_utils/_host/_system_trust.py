@@ -23,6 +23,7 @@ from ._anchors import Given
 from ._files import locked, make_directory, remove, write_durable
 from ._program import ProgramError, run
 from ._reading import Found, read_regular, read_text
+from ._system import IS_LINUX, SYSTEM
 
 #: In the collection's folder, while a refresh is due: a killed run left files that the list does not know of.
 UNFINISHED: t.Final = "system-trust.pending"
@@ -41,6 +42,8 @@ def own_store() -> TrustStore:
     Raises:
         TlsError: it is of no family that is known.
     """
+    if not IS_LINUX:
+        return store_of(None, system=SYSTEM)
     texts = (read_text(path) for path in OS_RELEASE)
     return store_of(next((text for text in texts if text is not None), None))
 
@@ -74,7 +77,14 @@ class SystemTrust:
             found=self._found(),
             bundle=self._bundle(),
             unfinished=os.path.lexists(self._marker),
+            elsewhere=self._elsewhere() if self._store.once else {},
         )
+
+    def _elsewhere(self) -> dict[str, str]:
+        """Return the other files among the anchors that hold what is wanted, by its fingerprint."""
+        ours = {self._path(file) for file in self._ours()}
+        rows = {anchor.sha256: self._other_source({anchor.sha256}, without=ours) for anchor in self._given.anchors}
+        return {sha256: path for sha256, path in rows.items() if path is not None}
 
     @property
     def _marker(self) -> str:
@@ -171,12 +181,14 @@ class SystemTrust:
                 raise ProgramError(said % (command, self._store.bundle, "still holds", target))
             self.still_trusted[target] = other
 
-    def _other_source(self, sha256: set[str]) -> str | None:
+    def _other_source(self, sha256: set[str], *, without: t.Collection[str] = ()) -> str | None:
         """Return another file from which a certificate comes into the list."""
         for top in (self._store.anchors, *self._store.others):
             for folder, _folders, names in os.walk(top):
                 for name in sorted(names):
                     path = os.path.join(folder, name)
+                    if path in without:
+                        continue
                     with contextlib.suppress(TlsError):
                         if sha256 <= fingerprints_in(read_text(path, limit=_BUNDLE_LIMIT) or ""):
                             return path

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import subprocess
 import time
@@ -16,6 +17,8 @@ from .._core._unix import (
     Socket,
     ToolUnread,
     family,
+    named_in_pargs,
+    named_in_ps,
     parse_ifconfig,
     parse_lssrc,
     parse_netstat_aix,
@@ -24,14 +27,22 @@ from .._core._unix import (
     parse_processes,
     parse_ps_environment,
     parse_svcs,
+    parse_udp_aix,
+    parse_udp_solaris,
 )
 from ._system import SYSTEM
 
 _SECONDS: t.Final = 30
+#: How many processes a tool is asked about in one call.
+_AT_ONCE: t.Final = 200
 
 
-def said(argv: t.Sequence[str]) -> str:
+def said(argv: t.Sequence[str], *, of_some: bool = False) -> str:
     """Return what a tool says, in the language that its documentation has.
+
+    Args:
+        argv: the tool and its arguments.
+        of_some: whether it may fail for some of what it is asked about, and say the rest.
 
     Raises:
         ToolUnread: it is not there, fails or does not end.
@@ -48,7 +59,7 @@ def said(argv: t.Sequence[str]) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolUnread("%s cannot be asked: %s" % (argv[0], getattr(error, "strerror", None) or error)) from error
-    if done.returncode != 0:
+    if done.returncode != 0 and not (of_some and done.stdout):
         words = (done.stderr or done.stdout).decode("utf-8", "replace").split("\n")[0].strip()
         raise ToolUnread("%s fails: %s" % (" ".join(argv[:3]), words or "it ended with %d" % done.returncode))
     return done.stdout.decode("utf-8", "replace")
@@ -114,6 +125,29 @@ def variables_of(pid: int, names: t.Collection[str]) -> dict[str, str | None]:
     return parse_ps_environment(text, names) if SYSTEM == "aix" else parse_pargs(text, names)
 
 
+def naming(words: str) -> list[int]:
+    """Return the processes that have these words in their arguments or their environment, as far as we may look.
+
+    Those above this process are left out: they look, or install. Some may have ended while they were asked about.
+
+    Raises:
+        ToolUnread: none of them are shown.
+    """
+    there = processes()
+    if SYSTEM == "aix":
+        found = named_in_ps(ask("everything"), words)
+    else:
+        pids, found = sorted(there), []
+        for at in range(0, len(pids), _AT_ONCE):
+            argv = [*TOOLS[SYSTEM]["everything"], *map(str, pids[at : at + _AT_ONCE])]
+            found += named_in_pargs(said(argv, of_some=True), words)
+    ours, pid = set(), os.getpid()
+    while pid in there and pid not in ours:
+        ours.add(pid)
+        pid = there[pid].parent
+    return [pid for pid in found if pid in there and pid not in ours]
+
+
 # Sockets
 
 
@@ -130,6 +164,23 @@ def sockets() -> list[Socket]:
     except ToolUnread:
         text = ask("sockets without owners")
     return parse_netstat_solaris(text)
+
+
+def udp_ports(pids: t.Collection[int]) -> set[int]:
+    """Return the ports on which these processes have a UDP socket, and those of sockets that may be anybody's.
+
+    Raises:
+        ToolUnread: netstat cannot be asked, or read.
+    """
+    if SYSTEM == "aix":
+        rows = parse_udp_aix(ask("udp"))
+    else:
+        try:
+            text = ask("udp")
+        except ToolUnread:
+            text = ask("udp without owners")
+        rows = parse_udp_solaris(text)
+    return {port for port, pid in rows if pid is None or pid in pids}
 
 
 def own_addresses() -> list[str]:

@@ -15,7 +15,7 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._blocked import 
 from ansible_collections.connsec.tls.plugins.module_utils._core._look import LookPlan
 from ansible_collections.connsec.tls.plugins.module_utils._core._observed import Socket
 from ansible_collections.connsec.tls.plugins.module_utils._core._plan import make_plan
-from ansible_collections.connsec.tls.plugins.module_utils._core._soak import DAY, listeners_by_host
+from ansible_collections.connsec.tls.plugins.module_utils._core._soak import DAY, listeners_by_host, why_not_soaked
 from ansible_collections.connsec.tls.plugins.module_utils._core._stages import examine
 
 from .scenes import MODEL, ask_for, at_stage, scene_of, showing, with_sessions
@@ -83,15 +83,32 @@ def test_a_look_says_which_system_it_is_meant_for_and_nothing_more_on_linux():
     }
 
 
-def test_peers_are_not_collected_on_another_system_and_enforcement_says_so():
-    scene = at_stage(scene_of(with_system("db1", "solaris")), "switched")
-    assert sorted(listeners_by_host(scene)) == ["cfg1", "cfg2"]
-    plan = make_plan(scene, ask_for(scene, soak=7 * DAY))
-    why = next(view.why for view in plan.views if view.pair.server.name == "store@db1")
+@pytest.mark.parametrize("system", ["aix", "solaris"])
+def test_peers_are_collected_there_too_and_told_from_our_looks_by_what_their_hosts_say(system):
+    scene = at_stage(scene_of(with_system("db1", system)), "switched")
+    (row,) = listeners_by_host(scene)["db1"]
+    assert "looks" not in row, "no host has told its ports yet"
+    (pair, *_others) = scene.model.pairs_of_listener("store@db1", "sql")
+    client = pair.client.host
+    seen = dataclasses.replace(scene.host(client), probe_ports=(61000, 65535))
+    told = dataclasses.replace(scene, hosts={**scene.hosts, client: seen})
+    found = listeners_by_host(told)
+    assert found["db1"] == [{**row, "looks": dict.fromkeys(sorted(told.addresses_of(client)), 61000)}]
+    assert not any("looks" in each for each in found["cfg1"]), "Linux tells it by itself"
+    why = next(v.why for v in make_plan(told, ask_for(told, soak=7 * DAY)).views if v.pair.server.name == "store@db1")
     assert why is not None
-    assert (why.fault, why.seen) == ("held", "collecting them is not built for solaris")
-    assert "-e tls_soak=0" in why.todo
+    assert (why.fault, why.seen) == ("held", "nobody has collected them so far")
     assert {view.why for view in make_plan(scene, ask_for(scene, soak=0.0)).views} == {None}
+
+
+def test_where_peers_cannot_be_collected_enforcement_says_so():
+    scene = at_stage(scene_of(with_system("db1", "windows")), "switched")
+    assert sorted(listeners_by_host(scene)) == ["cfg1", "cfg2"]
+    (pair, *_others) = scene.model.pairs_of_listener("store@db1", "sql")
+    why = why_not_soaked(scene, pair, 7 * DAY)
+    assert why is not None
+    assert (why.fault, why.seen) == ("held", "collecting them is not built for windows")
+    assert "-e tls_soak=0" in why.todo
 
 
 # Sockets that the system calls nobody's

@@ -20,7 +20,7 @@ FOLDER = "router"
 
 def asked(version: str = "1", **more: t.Any) -> Json:
     """Return what is asked for: the material of a version."""
-    identity = {"certificate": "c" + version, "chain": [], "password": None}
+    identity: Json = {"certificate": "c" + version, "chain": [], "password": None}
     inputs = {"identities": {"": identity}, "trust": ["r1"], "formats": ["pem"]}
     return {"name": NAME, "folder": FOLDER, "inputs": inputs, **more}
 
@@ -85,5 +85,5 @@ def tree(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
         held = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
-        found[str(path.relative_to(folder))] = "%04o %s" % (stat.S_IMODE(status.st_mode), held)
+        found[str(path.relative_to(folder))] = "%04o %r" % (stat.S_IMODE(status.st_mode), held)
     return found

@@ -125,6 +125,57 @@ def test_our_own_looks_and_other_ports_are_nobody():
     assert _collector.peers_of({**listener, "addresses": ["10.0.0.2"]}, rows, 61000) == set()
 
 
+def test_from_which_ports_looks_are_made_is_written_and_read_back(tmp_path):
+    row = {"id": NAME, "addresses": [], "port": 2020, "looks": {"10.0.0.9": 61000}}
+    collector = Collector(str(tmp_path), [row])
+    for change in collector.changes():
+        collector.make(change)
+    assert collected(str(tmp_path))["configured"] == [row]
+
+
+def test_looks_from_a_host_are_known_by_the_port_that_it_has_told():
+    here = ("10.0.0.1", 2020)
+    rows = [(here, ("10.0.0.9", 61500)), (here, ("10.0.0.8", 61500)), (here, ("10.0.0.9", 40000))]
+    listener = {"id": NAME, "addresses": [], "port": 2020, "looks": {"10.0.0.9": 61000}}
+    assert _collector.peers_of(listener, rows, 65536) == {("10.0.0.8", 61500), ("10.0.0.9", 40000)}
+
+
+AIX = """\
+Active Internet connections (including servers)
+Proto Recv-Q Send-Q  Local Address          Foreign Address        (state)
+tcp        0      0  *.2020                 *.*                    LISTEN
+tcp4       0      0  192.0.2.8.2020         192.0.2.9.40000        ESTABLISHED
+tcp6       0      0  ::ffff:192.0.2.8.2020  ::ffff:192.0.2.7.41000 TIME_WAIT
+tcp4       0      0  *.32790                *.*
+udp4       0      0  *.514                  *.*
+"""
+SOLARIS = """\
+
+TCP: IPv4
+   Local Address        Remote Address    Swind  Send-Q  Rwind  Recv-Q    State
+-------------------- -------------------- ------- ------ ------- ------ -----------
+      *.2020               *.*                 0      0  128000      0 LISTEN
+192.0.2.8.2020       192.0.2.9.40000      128000      0  128000      0 ESTABLISHED
+
+TCP: IPv6
+   Local Address                     Remote Address                   Swind  Send-Q  Rwind  Recv-Q   State      If
+--------------------------------- --------------------------------- ------- ------ ------- ------ ----------- -----
+fe80::1%net0.2020                 fe80::2.41000                       49152      0  128000      0 TIME_WAIT   net0
+"""
+
+
+def test_the_lists_of_netstat_are_read_as_their_vendors_write_them():
+    session = (("192.0.2.8", 2020), ("192.0.2.9", 40000), "ESTABLISHED")
+    assert _collector.from_netstat(AIX, "AIX") == [session, (("192.0.2.8", 2020), ("192.0.2.7", 41000), "TIME_WAIT")]
+    assert _collector.from_netstat(SOLARIS, "SunOS") == [session, (("fe80::1", 2020), ("fe80::2", 41000), "TIME_WAIT")]
+
+
+def test_what_netstat_says_otherwise_ends_a_watch_and_is_not_guessed():
+    for line in ("tcp4 0 0 192.0.2.8.2020 192.0.2.9.40000 ODD", "tcp4 0 0 here.2020 there.40000 ESTABLISHED"):
+        with pytest.raises((ValueError, OSError)):
+            _collector.from_netstat(line, "AIX")
+
+
 def test_two_never_watch_at_once(tmp_path, door):
     program = installed(tmp_path, door.getsockname()[1])
     argv = [sys.executable, "-I", "-S", str(program), "--seconds", "3"]

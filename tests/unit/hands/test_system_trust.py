@@ -81,7 +81,9 @@ def bundle(system: System) -> str:
 
 
 def anchors(system: System) -> list[Path]:
-    return sorted(Path(system.place(STORES[system.family].anchors)).iterdir())
+    """Return the files among the anchors, without what a system ships there."""
+    files = Path(system.place(STORES[system.family].anchors)).iterdir()
+    return sorted(file for file in files if file.name != "shipped.crt")
 
 
 def settled(system: System, *rows: dict[str, str], state: str = "present") -> list[str]:
@@ -111,6 +113,11 @@ DESCRIBED = (
 @pytest.mark.parametrize(("family", "text"), DESCRIBED)
 def test_a_system_says_of_which_family_it_is(family: str, text: str) -> None:
     assert store_of(text).family == family
+
+
+def test_aix_and_solaris_say_so_by_uname_whatever_else_they_say() -> None:
+    assert store_of(None, system="aix").family == "aix"
+    assert store_of("ID=solaris\nPRETTY_NAME='Oracle Solaris 11.4'", system="solaris").family == "solaris"
 
 
 @pytest.mark.parametrize("text", [None, "", "ID=nixos\nPRETTY_NAME=NixOS", "# ID=debian"])
@@ -147,7 +154,8 @@ def test_each_certificate_has_a_file_of_its_own(system: System, corp: Authority,
 
 
 def test_a_name_has_exactly_what_is_given_with_it(system: System, corp: Authority, next_corp: Issued) -> None:
-    settled(system, {"name": "corp", "pem": corp.root.pem}, {"name": "other", "pem": corp.root.pem})
+    also = corp.root if not STORES[system.family].once else Authority("also", system.root).root
+    settled(system, {"name": "corp", "pem": corp.root.pem}, {"name": "other", "pem": also.pem})
     said = settled(system, {"name": "corp", "pem": next_corp.pem})
     assert said == ["the system does not trust it", "corp has other certificates now"]
     assert {file.name.split("-")[1] for file in anchors(system)} == {"corp", "other"}
@@ -156,7 +164,7 @@ def test_a_name_has_exactly_what_is_given_with_it(system: System, corp: Authorit
 
 def test_others_are_never_touched(system: System, corp: Authority, shipped: Issued) -> None:
     folder = Path(system.place(STORES[system.family].anchors))
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     ending = STORES[system.family].ending
     others = [
         "admin" + ending,
@@ -181,12 +189,31 @@ def test_debian_is_asked_for_fresh_links_after_a_removal_only(debian: System, co
 
 def test_what_others_have_the_system_trust_stays_trusted_and_is_told(system: System, shipped: Issued) -> None:
     row = {"name": "shipped", "pem": shipped.pem}
+    if STORES[system.family].once:
+        with pytest.raises(TlsError, match="this system takes no certificate twice"):
+            trust(system, row)
+        return
     assert settled(system, row) == ["only others have the system trust it"]
     found = trust(system, {"name": "shipped"}, state="absent")
     found.settle()
     [(target, path)] = sorted(found.still_trusted.items())
     assert target.startswith("anchor shipped ") and path.endswith("shipped.crt")
     assert anchors(system) == []
+
+
+def test_what_solaris_has_by_another_file_is_refused_for_it_takes_nothing_twice(
+    tmp_path: Path, corp: Authority, shipped: Issued
+) -> None:
+    solaris = System.make("solaris", tmp_path / "system", shipped=shipped.pem)
+    with pytest.raises(TlsError, match=r"anchor shipped \w+ is trusted already by .*/etc/certs/CA/shipped.crt, and"):
+        trust(solaris, {"name": "shipped", "pem": shipped.pem})
+    row = {"name": "corp", "pem": corp.root.pem}
+    with pytest.raises(TlsError, match=r"anchor other \w+ is trusted already by corp, and this system takes no"):
+        trust(solaris, row, {**row, "name": "other"})
+    settled(solaris, row)
+    with pytest.raises(TlsError, match=r"trusted already by .*/connsec-corp-\w+.pem"):
+        trust(solaris, {**row, "name": "other"})
+    assert [file.name.split("-")[1] for file in anchors(solaris)] == ["corp"]
 
 
 # drift, and runs that were killed
@@ -240,7 +267,8 @@ def test_a_refresh_that_was_cut_off_is_made_up_for(
     (said,) = settled(system, row, state=state)
     assert said.startswith("it lacks anchor corp" if state == "present" else "a refresh was begun and has not ended")
     assert (corp.root.pem in bundle(system)) is (state == "present")
-    assert system.calls() == ["--fresh" if system.family == "debian" else {"redhat": "extract"}.get(system.family, "")]
+    store = STORES[system.family]
+    assert system.calls() == [" ".join(store.refresh_removed[1:])]
 
 
 # a refresh that fails

@@ -10,6 +10,9 @@ debian  update-ca-certificates.8 and its script: links to *.crt in /etc/ssl/cert
 alpine  update-ca.c: the same without options; a file that is no single certificate is passed over; stale links go
 redhat  update-ca-trust.8: p11-kit reads every file of the folder, whatever its name, and lists each certificate once
 suse    etc_ssl.run, certbundle.run: the same, by update-ca-certificates
+aix     ca-certificates.spec and p11-kit.spec of BullFreeware: the same, by update-ca-bundles
+solaris Oracle, "Using a Custom Certificate Authority Certificate": what is shipped lies in the same folder; a refresh
+        of the service makes the list
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from pathlib import Path
 
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 SHARED = {"debian": "usr/share/ca-certificates", "alpine": "usr/share/ca-certificates",
-          "redhat": "usr/share/pki/ca-trust-source", "suse": "usr/share/pki/trust"}  # fmt: skip
+          "redhat": "usr/share/pki/ca-trust-source", "suse": "usr/share/pki/trust",
+          "aix": "opt/freeware/share/pki/ca-trust-source", "solaris": "etc/certs/CA"}  # fmt: skip
 
 
 def links(root: Path, folder: Path, local: Path, *, fresh: bool) -> None:
@@ -47,17 +51,20 @@ def refresh(family: str, root: Path, options: t.Sequence[str]) -> int:
         return 1
     if "does nothing" in said:
         return 0
-    allowed = {"debian": {"--fresh"}, "alpine": set(), "redhat": {"extract"}, "suse": set()}[family]
+    service = {"refresh", "-s", "svc:/system/ca-certificates:default"}
+    allowed = {"debian": {"--fresh"}, "redhat": {"extract"}, "solaris": service}.get(family, set())
     if set(options) - allowed:
         print("unknown option %s" % options)
         return 2
     known = {"debian": ("usr/local/share/ca-certificates", "*.crt", "etc/ssl/certs/ca-certificates.crt"),
              "alpine": ("usr/local/share/ca-certificates", "*.crt", "etc/ssl/certs/ca-certificates.crt"),
              "redhat": ("etc/pki/ca-trust/source/anchors", "*", "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"),
-             "suse": ("etc/pki/trust/anchors", "*", "var/lib/ca-certificates/ca-bundle.pem")}  # fmt: skip
+             "suse": ("etc/pki/trust/anchors", "*", "var/lib/ca-certificates/ca-bundle.pem"),
+             "aix": ("opt/freeware/share/pki/ca-trust-source/anchors", "*", "var/ssl/cert.pem"),
+             "solaris": ("etc/certs/CA", "*", "etc/certs/ca-certificates.crt")}  # fmt: skip
     local, pattern, bundle = known[family]
-    texts = [file.read_text() for folder in (SHARED[family], local) for file in sorted((root / folder).glob(pattern))
-             if file.is_file()]  # fmt: skip
+    folders = dict.fromkeys((SHARED[family], local))
+    texts = [file.read_text() for folder in folders for file in sorted((root / folder).glob(pattern)) if file.is_file()]
     found = ["# as %s has it\n" % family]
     for text in texts:
         certificates = PEM.findall(text)
@@ -85,7 +92,8 @@ class System:
     @staticmethod
     def make(family: str, root: Path, *, shipped: str) -> System:
         """Make one that trusts what its distribution ships."""
-        for folder in ("etc/ssl/certs", "etc/pki/ca-trust/extracted/pem", "var/lib/ca-certificates", SHARED[family]):
+        made = ("etc/ssl/certs", "etc/pki/ca-trust/extracted/pem", "var/lib/ca-certificates", "var/ssl", SHARED[family])
+        for folder in made:
             (root / folder).mkdir(parents=True)
         (root / SHARED[family] / "shipped.crt").write_text(shipped)
         (root / "family").write_text(family)

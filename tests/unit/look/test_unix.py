@@ -12,6 +12,8 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._unix import (
     Socket,
     ToolUnread,
     family,
+    named_in_pargs,
+    named_in_ps,
     parse_ifconfig,
     parse_lssrc,
     parse_netstat_aix,
@@ -21,6 +23,8 @@ from ansible_collections.connsec.tls.plugins.module_utils._core._unix import (
     parse_ps_environment,
     parse_stanza,
     parse_svcs,
+    parse_udp_aix,
+    parse_udp_solaris,
     parse_words,
 )
 
@@ -73,6 +77,16 @@ def test_pargs_has_a_line_for_each_variable():
     assert parse_pargs(text, ["PATH", "X", "Y"]) == {"PATH": "/usr/bin", "X": "a=b c", "Y": None}
 
 
+def test_the_processes_that_name_a_folder_are_told_by_their_lines():
+    assert named_in_ps(EWW + "       1      - A     0:00 /etc/init\n", "SSL_CERT_FILE=/t.pem") == [7340424]
+    wrapped = EWW.replace("SSL_CERT_FILE=/t.pem", "SSL_CERT_FI\nLE=/t.pem")
+    assert named_in_ps(wrapped + " 4711  pts/1 T  1:02:03 tail\n", "SSL_CERT_FILE=/t.pem") == [7340424]
+    assert named_in_ps("     PID    TTY STAT  TIME COMMAND\n", "COMMAND") == []
+    text = "1:\t/sbin/init\nargv[0]: init\n\n4711:\t/opt/router\nargv[0]: /opt/router\nenvp[0]: A=/x/current/t.pem\n"
+    assert named_in_pargs(text, "/x/") == [4711]
+    assert (named_in_pargs(text, "init"), named_in_pargs(text, "/y/")) == ([1], [])
+
+
 LSSRC = [
     (" router           connsec          7340424      active\n", ([7340424], "active")),
     (" router                            7340424      active\n", ([7340424], "active")),
@@ -118,6 +132,32 @@ udp4       0      0  *.514                  *.*
 Active UNIX domain sockets
 SADR/PCB         Type   Recv-Q Send-Q Inode  Conn Refs Nextref Addr
 """
+
+
+UDP = """\
+
+UDP: IPv4
+   Local Address        Remote Address      User      Pid       Command      State
+-------------------- -------------------- -------- -------- -------------- ----------
+*.514                                     root          912 syslogd        Idle
+192.0.2.8.2021       192.0.2.9.40000      router       4711 router         Connected
+*.2049                                    Idle
+*.*                                       root          901 in.mpathd      Unbound
+
+UDP: IPv6
+   Local Address                     Remote Address                   User      Pid       Command      State      If
+--------------------------------- --------------------------------- -------- -------- -------------- ---------- -----
+*.514                                                               102           912 syslogd        Idle       net0
+"""
+
+
+def test_netstat_tells_udp_ports_and_whose_they_are_where_it_does():
+    assert parse_udp_aix(AIX) == [(514, None)]
+    assert parse_udp_solaris(UDP) == [(514, 912), (2021, 4711), (2049, None), (514, 912)]
+    with pytest.raises(ToolUnread, match="cannot be read"):
+        parse_udp_aix("udp4       0      0  here.there   *.*\n")
+    with pytest.raises(ToolUnread, match="cannot be read"):
+        parse_udp_solaris("*.syslog       root   912 syslogd   Idle\n")
 
 
 def test_netstat_of_aix_tells_nobodys_sockets():

@@ -5,7 +5,8 @@
 
 CONNSEC_UNIX_TWIN says whose, as ``SYSTEM FOLDER``. Such a Python says its system's name, has nothing that Linux alone
 has (memory without a name, attributes of files, netlink), finds no file of Linux' kernel or of systemd, and starts the
-programs that lie in the twin's folder where a vendor's path is asked for.
+programs that lie in the twin's folder where a vendor's path is asked for. Files of folders that only its system has are
+those in the twin's folder.
 """
 
 # It puts others in the place of functions of the standard library.
@@ -23,6 +24,9 @@ _SYSTEM, _unused, _FOLDER = os.environ["CONNSEC_UNIX_TWIN"].partition(" ")
 _NAMES = {"aix": ("AIX", "aix"), "solaris": ("SunOS", "sunos5")}
 #: Folders of Linux' kernel and of systemd; what AIX and Solaris have in /proc is in another form, and is not read.
 _LINUX = ("/proc", "/sys", "/run/systemd", "/etc/systemd", "/etc/profile.d", "/usr/lib/systemd", "/var/log/audit")
+#: Folders and files that the system has of its own, and a tool of its vendor's by its path, lie in the twin's folder.
+_ITS_OWN = ("/opt/freeware", "/var/ssl", "/etc/certs", "/etc/openssl", "/etc/os-release", "/usr/lib/os-release")
+_TOOLS = ("/usr/bin/", "/usr/sbin/")
 _PROGRAMS = ("/usr/", "/bin/", "/sbin/", "/etc/", "/opt/")
 _ONLY_LINUX = ("memfd_create", "listxattr", "getxattr", "setxattr", "sched_getaffinity", "pidfd_open", "getrandom")
 
@@ -34,17 +38,46 @@ def _absent(path):
     return any(text == folder or text.startswith(folder + "/") for folder in _LINUX)
 
 
+def _at(path):
+    """Return where a path of the twin's leads on this machine."""
+    if isinstance(path, int):
+        return path
+    text = os.fsdecode(path)
+    its_own = any(text == folder or text.startswith(folder + "/") for folder in _ITS_OWN)
+    if its_own or (text.startswith(_TOOLS) and _exists(_FOLDER + "/root" + text)):
+        return _FOLDER + "/root" + text
+    return path
+
+
 def _hiding(function):
     def wrapped(path=".", *arguments, **words):
         if _absent(path):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return function(path, *arguments, **words)
+        return function(_at(path), *arguments, **words)
 
     return wrapped
 
 
-for _name in ("open", "stat", "lstat", "listdir", "scandir", "readlink", "access"):
+def _moving(function):
+    def wrapped(first, second, *arguments, **words):
+        return function(_at(first), _at(second), *arguments, **words)
+
+    return wrapped
+
+
+def _exists(path, look=os.lstat):
+    try:
+        look(path)
+    except OSError:
+        return False
+    return True
+
+
+_LOOKING = ("open", "stat", "lstat", "listdir", "scandir", "readlink", "access")
+for _name in (*_LOOKING, "mkdir", "rmdir", "unlink", "remove", "chmod", "chown", "utime"):
     setattr(os, _name, _hiding(getattr(os, _name)))
+for _name in ("rename", "replace", "link"):
+    setattr(os, _name, _moving(getattr(os, _name)))
 io.open = builtins.open = _hiding(builtins.open)
 for _name in _ONLY_LINUX:
     if hasattr(os, _name):

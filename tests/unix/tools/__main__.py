@@ -22,6 +22,7 @@ def main() -> int:
     try:
         sys.stdout.write({"aix": aix, "solaris": solaris}[system].TOOLS[path](host, arguments))
     except Failed as error:
+        sys.stdout.write("".join(error.args[1:]))
         print(error, file=sys.stderr)
         return 1
     except Usage as error:

@@ -14,26 +14,30 @@ import shlex
 import signal
 import typing as t
 
-from . import common
-from .host import Failed, Host, Usage, end, environment_of, lives, processes, sockets
+from . import common, trust
+from .host import Failed, Host, Usage, end, environment_of, lives, processes, sockets, udp_sockets
 
 
 def ps(host: Host, arguments: t.Sequence[str]) -> str:
-    """List processes; without a dash, as BSD has it: e for the environment, ww for lines of any width."""
+    """List processes; without a dash, as BSD has it: e for the environment, ww for lines of any width.
+
+    With a and x, all processes, else the one that is named.
+    """
     if not arguments or arguments[0].startswith("-"):
         return common.ps(host, arguments)
-    letters, pids = arguments[0], arguments[1:]
-    if letters.isdigit() or set(letters) - set("ew") or letters.count("w") != 2 or len(pids) != 1:
+    letters, pids = arguments[0], [int(pid) for pid in arguments[1:]]
+    if set(letters) - set("axew") or letters.count("w") != 2 or len(pids) != ("ax" not in letters):
         raise Usage("ps: Not a recognized flag: %s" % letters)
-    found = processes().get(int(pids[0]))
-    text = "     PID    TTY STAT  TIME COMMAND\n"
-    if found is None or found.ended:
-        return text
-    try:
-        variables = " ".join(environment_of(found.pid)) if "e" in letters else ""
-    except PermissionError:
-        variables = ""
-    return text + "%8d      - A     0:00 %s %s\n" % (found.pid, found.arguments, variables)
+    shown = [one for one in sorted(processes().values()) if not one.ended and (not pids or one.pid in pids)]
+    lines = ["     PID    TTY STAT  TIME COMMAND"]
+    for one in shown:
+        try:
+            variables = " ".join(environment_of(one.pid)) if "e" in letters else ""
+        except OSError:
+            variables = ""
+        words = "%s %s" % (one.arguments, variables)
+        lines.append("%8d      - A     0:00 %s" % (one.pid, words.replace("\n", " ")))
+    return "\n".join(lines) + "\n"
 
 
 def netstat(host: Host, arguments: t.Sequence[str]) -> str:
@@ -47,6 +51,9 @@ def netstat(host: Host, arguments: t.Sequence[str]) -> str:
     for one in sockets():
         if one.local[0] in (*host.addresses, "0.0.0.0"):
             lines.append("tcp4       0      0  %-22s %-22s %s" % (_end(one.local), _end(one.peer), one.state))
+    for one in udp_sockets():
+        if one.local[0] in (*host.addresses, "0.0.0.0"):
+            lines.append("udp4       0      0  %-22s %-22s" % (_end(one.local), _end(one.peer)))
     lines += ["", "Active UNIX domain sockets", "SADR/PCB         Type   Recv-Q Send-Q Inode  Conn Refs Nextref Addr"]
     return "\n".join(lines) + "\n"
 
@@ -153,5 +160,6 @@ TOOLS = {
     "/usr/bin/ps": ps,
     "/usr/bin/netstat": netstat,
     "/usr/sbin/ifconfig": common.ifconfig,
+    "/opt/freeware/bin/update-ca-bundles": trust.update_ca_bundles,
     **{"/usr/bin/" + each.__name__: each for each in (lssrc, odmget, chssys, startsrc, stopsrc, refresh)},
 }

@@ -30,7 +30,10 @@ class Usage(Exception):
 
 
 class Failed(Exception):
-    """A tool does not do what it was asked for, and says why."""
+    """A tool does not do what it was asked for, and says why; what it has said besides is its second argument."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Process(t.NamedTuple):
@@ -87,7 +90,7 @@ class Host:
     def spawn(self, argv: t.Sequence[str], environment: t.Mapping[str, str], log: Path) -> int:
         """Start a process of nobody's, and return its number."""
         started = subprocess.run(
-            [sys.executable, "-I", __file__, str(log), *argv],
+            [sys.executable, "-I", "-S", __file__, str(log), *argv],
             env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return int(started.stdout)
@@ -130,10 +133,25 @@ def environment_of(pid: int) -> list[str]:
     return [entry.decode("utf-8", "replace") for entry in text.split(b"\0") if entry]
 
 
+def arguments_of(pid: int) -> list[str]:
+    """Return the arguments with which a process was started."""
+    text = Path("/proc/%d/cmdline" % pid).read_bytes().rstrip(b"\0")
+    return [word.decode("utf-8", "replace").replace("\n", "\\n") for word in text.split(b"\0") if word]
+
+
 def sockets() -> list[Socket]:
     """Return the TCP sockets of this machine, over IPv4."""
+    return _listed("tcp")
+
+
+def udp_sockets() -> list[Socket]:
+    """Return the UDP sockets of this machine, over IPv4."""
+    return _listed("udp")
+
+
+def _listed(protocol: str) -> list[Socket]:
     found = []
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+    for line in Path("/proc/net/" + protocol).read_text().splitlines()[1:]:
         fields = line.split()
         local, peer = (_end(text) for text in fields[1:3])
         found.append(Socket(local, peer, STATES.get(int(fields[3], 16), "CLOSED"), int(fields[9])))

@@ -11,13 +11,27 @@ in the first counts at the next start only if a refresh has taken it over into t
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
+import subprocess
 import typing as t
+import zlib
 from pathlib import Path
 
-from . import common
-from .host import Failed, Host, Usage, end, environment_of, lives, owners, processes, sockets, wait_for
+from . import common, trust
+from .host import (
+    Failed,
+    Host,
+    Usage,
+    arguments_of,
+    end,
+    environment_of,
+    lives,
+    owners,
+    processes,
+    sockets,
+    udp_sockets,
+    wait_for,
+)
 
 Group = dict[str, tuple[str, list[str]]]
 
@@ -25,25 +39,36 @@ ps = common.ps
 
 
 def pargs(host: Host, arguments: t.Sequence[str]) -> str:
-    """Show the environment of a process: -e PID."""
-    if len(arguments) != 2 or arguments[0] != "-e":
+    """Show environments of processes, and their arguments: -e PID, -ae PID...; it goes on where one is gone."""
+    if len(arguments) < 2 or arguments[0] not in ("-e", "-ae"):
         raise Usage("usage:  pargs [-aceFx] { pid | core } ...")
-    found = processes().get(int(arguments[1]))
-    if found is None or found.ended:
-        raise Failed("pargs: cannot examine %s: no such process" % arguments[1])
-    try:
-        rows = environment_of(found.pid)
-    except PermissionError:
-        raise Failed("pargs: cannot examine %s: permission denied" % arguments[1]) from None
-    lines = ["envp[%d]: %s" % row for row in enumerate(rows)]
-    return "%d:\t%s\n%s\n" % (found.pid, found.arguments[:80], "\n".join(lines))
+    there, text, failed = processes(), "", ""
+    for pid in map(int, arguments[1:]):
+        try:
+            one, rows = there[pid], environment_of(pid)
+            if one.ended:
+                raise KeyError(pid)
+        except (KeyError, OSError):
+            failed += "pargs: cannot examine %d: no such process, or permission denied\n" % pid
+            continue
+        words = arguments_of(pid) if "a" in arguments[0] else []
+        lines = [
+            *("argv[%d]: %s" % row for row in enumerate(words)),
+            *("envp[%d]: %s" % row for row in enumerate(rows)),
+        ]
+        text += "%d:\t%s\n%s\n" % (pid, one.arguments[:80], "".join(line + "\n" for line in lines))
+    if failed:
+        raise Failed(failed.rstrip(), text)
+    return text
 
 
 def netstat(host: Host, arguments: t.Sequence[str]) -> str:
-    """List TCP sockets: -an -P tcp, with -u those who have them."""
-    if list(arguments[1:]) != ["-P", "tcp"] or arguments[0] not in ("-an", "-anu"):
+    """List sockets: -an -P tcp or udp, with -u those who have them."""
+    if arguments[1:2] != ["-P"] or arguments[2:] not in (["tcp"], ["udp"]) or arguments[0] not in ("-an", "-anu"):
         raise Usage("usage: netstat [-anuvR] [-f address_family] [-P protocol]")
     told = "u" in arguments[0]
+    if arguments[2] == "udp":
+        return _udp(host, told=told)
     head = "   Local Address        Remote Address    "
     head += " User      Pid       Command      " if told else ""
     lines = ["", "TCP: IPv4", head + " Swind  Send-Q  Rwind  Recv-Q    State", "-" * 20 + " " + "-" * 20]
@@ -55,6 +80,26 @@ def netstat(host: Host, arguments: t.Sequence[str]) -> str:
             if told and owner is not None:
                 row += "%-8s %8d %-14s " % (owner.user, owner.pid, Path(owner.arguments.split()[0]).name[:14])
             lines.append(row + "%6d %6d %6d %6d %s" % (128000, 0, 128000, 0, one.state))
+    return "\n".join(lines) + "\n"
+
+
+def _udp(host: Host, *, told: bool) -> str:
+    """List UDP sockets; one that is connected nowhere has nothing as its other end."""
+    lines = [
+        "",
+        "UDP: IPv4",
+        "   Local Address        Remote Address   %s State" % (" User Pid Command" if told else ""),
+    ]
+    lines.append("-" * 20 + " " + "-" * 20)
+    pids, names = (owners() if told else {}), processes()
+    for one in udp_sockets():
+        if one.local[0] in (*host.addresses, "0.0.0.0"):
+            peer = _end(one.peer) if one.peer[1] else ""
+            row = "%-20s %-20s " % (_end(one.local), peer)
+            owner = names.get(pids.get(one.inode, 0))
+            if told and owner is not None:
+                row += "%-8s %8d %-14s " % (owner.user, owner.pid, Path(owner.arguments.split()[0]).name[:14])
+            lines.append(row + ("Connected" if peer else "Idle"))
     return "\n".join(lines) + "\n"
 
 
@@ -86,33 +131,39 @@ def _log(host: Host, fmri: str) -> Path:
 
 
 def _zone(host: Host) -> str:
-    """Return the name of the zone that the host is, which nobody else on this machine has."""
-    return hashlib.sha256(str(host.folder).encode()).hexdigest()[:16]
+    """Return the zone that a twin is: several may run at once on this machine, with services of the same name."""
+    return "twin-%08x" % zlib.crc32(str(host.folder).encode())
 
 
 def _members(host: Host, fmri: str) -> list[int]:
     """Return the processes of an instance's contract; methods are given its name, and their children inherit it."""
+    marks = {"SMF_FMRI=" + fmri, "SMF_METHOD=start", "SMF_ZONENAME=" + _zone(host)}
     found = []
     for one in processes().values():
         try:
             rows = [] if one.ended else environment_of(one.pid)
         except OSError:
             continue
-        if {"SMF_FMRI=" + fmri, "SMF_METHOD=start", "SMF_ZONENAME=" + _zone(host)} <= set(rows):
+        if marks <= set(rows):
             found.append(one.pid)
     return sorted(found)
 
 
 def _settle(one: dict[str, t.Any]) -> None:
     """Do what the restarter does to a service whose process has ended: here it gives up at once."""
-    if one["state"] == "online" and not lives(one.get("pid")):
+    if one["state"] == "online" and not _is_transient(one) and not lives(one.get("pid")):
         one["state"] = "maintenance"
+
+
+def _is_transient(one: dict[str, t.Any]) -> bool:
+    """Return whether a service has no process of its own, once its start method has ended."""
+    return bool(one["running"].get("startd", {}).get("duration", [None, []])[1] == ["transient"])
 
 
 def svcadm(host: Host, arguments: t.Sequence[str]) -> str:
     """Have an instance enabled, disabled, refreshed or cleared; -s waits, -t is until the next boot."""
     verb, flags, fmri = arguments[0], list(arguments[1:-1]), arguments[-1]
-    allowed = {"enable": {"-s", "-t"}, "disable": {"-s", "-t"}, "refresh": set(), "clear": set()}
+    allowed = {"enable": {"-s", "-t"}, "disable": {"-s", "-t"}, "refresh": {"-s"}, "clear": set()}
     if verb not in allowed or set(flags) - allowed[verb]:
         raise Usage("Usage: svcadm [-v] [cmd [args ... ]]")
     with host.state() as state:
@@ -126,7 +177,7 @@ def svcadm(host: Host, arguments: t.Sequence[str]) -> str:
         elif verb == "refresh":
             _refresh(one)
             if one["state"] == "online":
-                _method(host, fmri, one, "refresh")
+                _method(host, fmri, one, "refresh", wait="-s" in flags)
         elif verb == "disable":
             _stop(one, wait="-s" in flags)
         elif one["state"] != "online":
@@ -163,11 +214,21 @@ def _start(host: Host, fmri: str, one: dict[str, t.Any]) -> None:
     one.update(pid=pid, state="online")
 
 
-def _method(host: Host, fmri: str, one: dict[str, t.Any], name: str) -> None:
+def _method(host: Host, fmri: str, one: dict[str, t.Any], name: str, *, wait: bool) -> None:
+    """Run a method; svcadm returns before it has ended, unless it waits for that. One that fails is maintained."""
     method = one["running"].get(name)
     if method is None:
         return
     command = method["exec"][1][0]
+    if command.startswith("/"):
+        argv = [host.program(command.split()[0]), *command.split()[1:]]
+        with _log(host, fmri).open("a") as log:
+            if not wait:
+                later = 'sleep 1; exec "$@"'
+                subprocess.Popen(["/bin/sh", "-c", later, "sh", *argv], stdout=log, stderr=log, start_new_session=True)
+            elif subprocess.run(argv, stdout=log, stderr=log, check=False).returncode:
+                one["state"] = "maintenance"
+        return
     match = re.fullmatch(r":kill -(\w+)", command)
     if match is None:
         raise Usage("this twin's methods are :kill -SIGNAL, not %r" % command)
@@ -324,6 +385,7 @@ def _instance(state: dict[str, t.Any], fmri: str, refusal: str) -> dict[str, t.A
 
 
 TOOLS = {
+    "/lib/svc/method/ca-certificates": trust.ca_certificates,
     "/usr/sbin/ifconfig": common.ifconfig,
     **{"/usr/bin/" + each.__name__: each for each in (ps, pargs, netstat, svcs, svcprop)},
     **{"/usr/sbin/" + each.__name__: each for each in (svcadm, svccfg)},
