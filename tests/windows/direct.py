@@ -40,7 +40,9 @@ def module(twin: WindowsTwin, name: str, arguments: dict[str, t.Any], *, check: 
 def utilities(name: str) -> list[bytes]:
     """Return the texts of the utilities that one of our modules requires."""
     lines = (MODULES / ("%s.ps1" % name)).read_text(encoding="utf-8").splitlines()
-    wanted = [line.rpartition(".")[2] for line in lines if line.startswith("#AnsibleRequires -PowerShell ..module_utils.")]
+    wanted = [
+        line.rpartition(".")[2] for line in lines if line.startswith("#AnsibleRequires -PowerShell ..module_utils.")
+    ]
     return [(ROOT / "plugins/module_utils" / ("%s.psm1" % each)).read_bytes() for each in wanted]
 
 

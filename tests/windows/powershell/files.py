@@ -12,6 +12,7 @@ from ..accounts import ADMINISTRATORS
 from ..certificates import KEY_FOLDERS
 from ..disk import parent
 from ..machine import Machine
+from .processes import DateTime
 from .values import VOID, Net, PsError, Value, text, words
 
 SECTIONS: t.Final = ("Access", "Owner")
@@ -73,6 +74,9 @@ class Info(Net):
     def p_name(self) -> str:
         return self.path.rpartition("\\")[2]
 
+    def p_lastwritetimeutc(self) -> DateTime:
+        return DateTime(self._machine.disk.changed(self.path))
+
     def p_linktype(self) -> str | None:
         return "Junction" if self._machine.disk.target(self.path) is not None else None
 
@@ -102,6 +106,12 @@ class Info(Net):
 
 class FileInfo(Info):
     name = "System.IO.FileInfo"
+
+    def p_exists(self) -> bool:
+        return self._machine.disk.is_file(self.path)
+
+    def p_length(self) -> int:
+        return self._machine.disk.size(self.path)
 
 
 class DirectoryInfo(Info):

@@ -468,7 +468,7 @@ def _name(node: Node) -> str:
 
 def _parameter(node: Node) -> tuple[str, str]:
     attributes = part(node, "attribute_list")
-    kind = text_of(attributes).strip("[]") if attributes is not None else ""
+    kind = text_of(attributes)[1:-1] if attributes is not None else ""
     return _name(only(node, "variable")), kind
 
 
