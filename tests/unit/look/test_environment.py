@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._environment import (
     LIBRARIES,
     LISTS,
-    WINDOWS_LISTS,
     TARGETS,
+    WINDOWS_LISTS,
     Edit,
     EnvironmentRefused,
     effective,
