@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What several modules read of the material of a Windows host; private to this collection.
+# What several modules read of the material of a Windows host, and do in its folders; private to this collection.
 
 function Get-Sid {
     # LookupAccountName knows services and application pools as well: NT SERVICE\name, IIS APPPOOL\name.
@@ -174,4 +174,82 @@ function Get-Material {
     return @{ rights = $rights; link = $link; instances = $instances; stores = $stores }
 }
 
-Export-ModuleMember -Function "Get-KeyPath", "Get-Material", "Get-PrivateKey", "Get-Sid", "Get-Text", "Open-Store"
+function Get-FileContent {
+    # Content in base64, or why there is none; neither where there is no file.
+    param([string]$Path)
+    $largest = 4194304
+    $found = @{ content = $null; error = $null }
+    try {
+        $item = [System.IO.FileInfo]::new($Path)
+        if ($item.Exists -and $item.Length -gt $largest) {
+            $found.error = "it is larger than $largest bytes"
+        }
+        elseif ($item.Exists) {
+            $found.content = [System.Convert]::ToBase64String([System.IO.File]::ReadAllBytes($Path))
+        }
+    }
+    catch {
+        $found.error = $_.Exception.GetBaseException().Message
+    }
+    return $found
+}
+
+function Assert-Inside {
+    param([string]$Path, [string]$Directory)
+    $full = [System.IO.Path]::GetFullPath($Path)
+    $same = $full.Equals($Directory, [System.StringComparison]::OrdinalIgnoreCase)
+    if (-not $same -and -not $full.StartsWith($Directory + "\", [System.StringComparison]::OrdinalIgnoreCase)) {
+        throw "$Path does not lie in $Directory"
+    }
+}
+
+function Grant-Right {
+    param([System.IO.FileSystemInfo]$Item, [string]$Rights)
+    $sections = [System.Security.AccessControl.AccessControlSections]"Access, Owner"
+    $security = $Item.GetAccessControl($sections)
+    $security.SetSecurityDescriptorSddlForm($Rights, "Access")
+    $Item.SetAccessControl($security)
+}
+
+function Add-Folder {
+    # A folder has its rights from birth; without any it inherits.
+    param([string]$Path, [string]$Rights)
+    if (-not $Rights) {
+        [void][System.IO.Directory]::CreateDirectory($Path)
+    }
+    elseif ([System.IO.Directory]::Exists($Path)) {
+        Grant-Right -Item ([System.IO.DirectoryInfo]::new($Path)) -Rights $Rights
+    }
+    else {
+        $security = [System.Security.AccessControl.DirectorySecurity]::new()
+        $security.SetSecurityDescriptorSddlForm($Rights, "Access")
+        [void][System.IO.Directory]::CreateDirectory($Path, $security)
+    }
+}
+
+function Clear-Path {
+    param([string]$Path)
+    if ([System.IO.Directory]::Exists($Path)) {
+        [System.IO.Directory]::Delete($Path, $true)
+    }
+    else {
+        [System.IO.File]::Delete($Path)
+    }
+}
+
+$exported = @(
+    "Add-Folder",
+    "Assert-Inside",
+    "Clear-Path",
+    "Get-Digest",
+    "Get-FileContent",
+    "Get-KeyPath",
+    "Get-Material",
+    "Get-PrivateKey",
+    "Get-Right",
+    "Get-Sid",
+    "Get-Text",
+    "Grant-Right",
+    "Open-Store"
+)
+Export-ModuleMember -Function $exported

@@ -42,7 +42,6 @@ $spec = @{
 
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 $directory = $module.Params.directory
-$sections = [System.Security.AccessControl.AccessControlSections]"Access, Owner"
 
 # Read
 
@@ -59,38 +58,6 @@ function Get-State {
 }
 
 # Obey
-
-function Assert-Inside {
-    param([string]$Path)
-    $full = [System.IO.Path]::GetFullPath($Path)
-    $same = $full.Equals($directory, [System.StringComparison]::OrdinalIgnoreCase)
-    if (-not $same -and -not $full.StartsWith($directory + "\", [System.StringComparison]::OrdinalIgnoreCase)) {
-        throw "$Path does not lie in $directory"
-    }
-}
-
-function Grant-Right {
-    param([System.IO.FileSystemInfo]$Item, [string]$Rights)
-    $security = $Item.GetAccessControl($sections)
-    $security.SetSecurityDescriptorSddlForm($Rights, "Access")
-    $Item.SetAccessControl($security)
-}
-
-function Add-Folder {
-    # A folder has its rights from birth; without any it inherits.
-    param([string]$Path, [string]$Rights)
-    if (-not $Rights) {
-        [void][System.IO.Directory]::CreateDirectory($Path)
-    }
-    elseif ([System.IO.Directory]::Exists($Path)) {
-        Grant-Right -Item ([System.IO.DirectoryInfo]::new($Path)) -Rights $Rights
-    }
-    else {
-        $security = [System.Security.AccessControl.DirectorySecurity]::new()
-        $security.SetSecurityDescriptorSddlForm($Rights, "Access")
-        [void][System.IO.Directory]::CreateDirectory($Path, $security)
-    }
-}
 
 function Write-File {
     # A new file, on the disk before anything counts on it.
@@ -213,20 +180,10 @@ function Connect-Folder {
     [void](New-Item -ItemType Junction -Path $Path -Value $Target)
 }
 
-function Clear-Path {
-    param([string]$Path)
-    if ([System.IO.Directory]::Exists($Path)) {
-        [System.IO.Directory]::Delete($Path, $true)
-    }
-    else {
-        [System.IO.File]::Delete($Path)
-    }
-}
-
 function Invoke-Order {
     param([System.Collections.IDictionary]$Order)
     if ($Order.path) {
-        Assert-Inside -Path $Order.path
+        Assert-Inside -Path $Order.path -Directory $directory
     }
     switch ($Order.action) {
         "folder" { Add-Folder -Path $Order.path -Rights $Order.rights }

@@ -27,26 +27,6 @@ $spec = @{
 
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 $directory = $module.Params.directory
-$largest = 4194304
-
-function Get-FileContent {
-    # Content in base64, or why there is none; neither where there is no file.
-    param([string]$Path)
-    $found = @{ content = $null; error = $null }
-    try {
-        $item = [System.IO.FileInfo]::new($Path)
-        if ($item.Exists -and $item.Length -gt $largest) {
-            $found.error = "it is larger than $largest bytes"
-        }
-        elseif ($item.Exists) {
-            $found.content = [System.Convert]::ToBase64String([System.IO.File]::ReadAllBytes($Path))
-        }
-    }
-    catch {
-        $found.error = $_.Exception.GetBaseException().Message
-    }
-    return $found
-}
 
 function Get-Note {
     # What steps leave in an instance's folder, and since when its generation is in effect.

@@ -10,8 +10,10 @@ import typing as t
 
 from ansible_collections.connsec.tls.plugins.plugin_utils._windows_environment import Outcome, set_variables
 from ansible_collections.connsec.tls.plugins.plugin_utils._windows_look import look
+from ansible_collections.connsec.tls.plugins.plugin_utils._windows_step import Outcome as StepOutcome
+from ansible_collections.connsec.tls.plugins.plugin_utils._windows_step import carry_out
 
-from .direct import module
+from . import direct
 from .twin import WindowsTwin
 
 
@@ -19,7 +21,7 @@ def observed(twin: WindowsTwin, *, check: bool = False, **request: t.Any) -> dic
     """Return what a look at a twin sees."""
 
     def call(arguments: dict[str, t.Any]) -> t.Any:
-        return module(twin, "win_observe", arguments, check=check)["state"]
+        return direct.module(twin, "win_observe", arguments, check=check)["state"]
 
     return look(request, call)
 
@@ -35,6 +37,11 @@ def variables(twin: WindowsTwin, *rows: dict[str, t.Any], check: bool = False) -
     """Give processes variables."""
 
     def call(*, services: list[str], orders: list[dict[str, t.Any]], check: bool) -> t.Any:
-        return module(twin, "win_variables", {"services": services, "orders": orders}, check=check)["state"]
+        return direct.module(twin, "win_variables", {"services": services, "orders": orders}, check=check)["state"]
 
     return set_variables(rows, functools.partial(call, check=check), check=check)
+
+
+def steps(twin: WindowsTwin, *rows: dict[str, t.Any], check: bool = False) -> StepOutcome:
+    """Carry steps out."""
+    return carry_out(rows, lambda arguments: direct.module(twin, "win_step", arguments, check=check), check=check)

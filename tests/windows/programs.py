@@ -14,7 +14,7 @@ import time
 import typing as t
 
 #: The first number for a process that is none here; Windows' own are multiples of four.
-_FIRST: t.Final = 4_000_000_000
+_FIRST: t.Final = 40_000_000
 _PATIENCE: t.Final = 10.0
 #: A line of `ss -Htanp`: state, two queues, both ends, and whose it is.
 _LINE: t.Final = re.compile(r"(\S+)\s+\d+\s+\d+\s+(\S+)\s+(\S+)\s*(.*)")

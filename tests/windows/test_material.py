@@ -526,7 +526,7 @@ def test_a_full_disk_leaves_the_generation_before_in_place(one: Rig) -> None:
 # ------------------------------------------------ the module's text
 
 
-@pytest.mark.parametrize("name", ["win_material", "win_observe", "win_variables"])
+@pytest.mark.parametrize("name", ["win_material", "win_observe", "win_step", "win_variables"])
 def test_a_module_documents_the_options_that_it_takes(name: str) -> None:
     documented = yaml.safe_load(_documentation(MODULES / ("%s.py" % name)))["options"]
     assert _spec(MODULES / ("%s.ps1" % name)) == _bare(documented)

@@ -190,6 +190,14 @@ def test_a_certificate_that_was_there_before_us_is_read(one: Rig) -> None:
     assert gone["unreadable"] == {"adopted default": "C:\\pki\\own.key, its key, is not there"}
 
 
+def test_what_a_look_cannot_tell_is_named(one: Rig) -> None:
+    seen = instance(one.twin, back=[["permit-sql"]], keys=True)
+    assert seen["unreadable"] == {
+        "refused": "which steps cannot be taken back is not told by a look on Windows",
+        "keys": "keys that are born on their host are not built for Windows",
+    }
+
+
 def test_sessions_that_a_file_lists_are_seen(one: Rig) -> None:
     one.twin.write("C:\\logs\\sessions", b'{"peer": "198.51.100.1:5000"}\r\nnothing\r\n')
     seen = instance(one.twin, sessions={"file": "C:\\logs\\sessions"})

@@ -74,6 +74,7 @@ class WindowsTwin:
             "registry": {},
             "services": {},
             "sockets": [],
+            "programs": {},
             "provider": provider,
         }
         replace(folder / "machine.json", json.dumps(state))
@@ -129,6 +130,12 @@ class WindowsTwin:
         row = {"service": service, "local": local, "peer": peer, "state": state, "seen": seen}
         with opened(self.folder) as machine:
             machine.state["sockets"].append(row)
+
+    def add_program(self, path: str, stand_in: t.Sequence[str]) -> None:
+        """Give the host a program; its stand-in is run here, and finds the drives' folder in TWIN_DRIVES."""
+        self.write(path, b"MZ")
+        with opened(self.folder) as machine:
+            machine.state["programs"][path.lower()] = list(stand_in)
 
     def start(self, service: str) -> None:
         """Start a service, as somebody on the host does."""

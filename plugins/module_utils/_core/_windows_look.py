@@ -217,7 +217,7 @@ class WindowsSight:
         if asked.get("keys"):
             self.unreadable["keys"] = "keys that are born on their host are not built for Windows"
         if asked.get("back"):
-            seen["refused"] = self._refused()
+            self.unreadable["refused"] = "which steps cannot be taken back is not told by a look on Windows"
         reads = self._reads()
         seen.update(
             reads=reads,
@@ -364,12 +364,6 @@ class WindowsSight:
         wanted = Wanted(str(self._asked["name"]), folder, account)
         rows = Folder(wanted, self._shown.host, self._directory).drift()
         return [row for row in rows if account or not row.repairable]
-
-    def _refused(self) -> Json:
-        """Return why steps could not be taken back: those that are kept, for nothing here takes any back."""
-        notes = self._shown.state["notes"].get(str(self._asked.get("folder") or "")) or {"steps": {}}
-        names = [str(name) for phase in self._asked["back"] for name in phase]
-        return {name: "steps are not taken back on Windows yet" for name in names if name in notes["steps"]}
 
 
 def _stands(row: Asked) -> bool:

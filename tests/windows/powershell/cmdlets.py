@@ -11,6 +11,7 @@ from .. import Failed, Refused
 from ..machine import Machine
 from .dotnet import item
 from .processes import COMMANDS
+from .running import COMMANDS as RUNNING
 from .values import PsError, Value, text
 
 Parameters = t.Mapping[str, Value]
@@ -51,6 +52,7 @@ def _only(given: Parameters, *known: str) -> None:
 
 CMDLETS: t.Final[t.Mapping[str, t.Callable[[Machine, Parameters], Value]]] = {
     **COMMANDS,
+    **RUNNING,
     "get-item": _get_item,
     "join-path": _join_path,
     "new-item": _new_item,

@@ -9,7 +9,7 @@ import typing as t
 
 from .. import Refused
 from ..machine import Machine
-from . import files, keys, processes, registry, system
+from . import files, keys, processes, registry, running, system
 from .basic import AnsibleModule
 from .files import item
 from .values import VOID, Net, PsError, Table, Value, Words, text, truth, words
@@ -22,6 +22,7 @@ _ALL: t.Final[tuple[type[Net], ...]] = (
     *keys.TYPES,
     *processes.TYPES,
     *registry.TYPES,
+    *running.TYPES,
     *system.TYPES,
 )
 _TYPES: t.Final[t.Mapping[str, type[Net]]] = {each.name.lower(): each for each in _ALL}
@@ -34,7 +35,8 @@ _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
 WITHOUT_RESULT: t.Final = frozenset(
     [
         "add", "clear", "close", "delete", "deletesubkey", "deletevalue", "dispose", "flush",
-        "import", "open", "remove", "setaccesscontrol", "setsecuritydescriptorsddlform", "setvalue", "warn", "write",
+        "import", "kill", "move", "open", "remove", "replace", "setaccesscontrol",
+        "setsecuritydescriptorsddlform", "setvalue", "warn", "write",
     ]
 )  # fmt: skip
 
@@ -73,6 +75,10 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
         return text(value)
     if low == "bool":
         return truth(value)
+    if low == "int":
+        return _number(value)
+    if low == "object[]":
+        return [] if value is None else value if isinstance(value, list) else [value]
     if low == "string[]":
         return [text(each) for each in (value if isinstance(value, list) else [value])]
     for name, allowed in _ENUMERATIONS.items():
@@ -88,6 +94,13 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
         message = 'Cannot convert the value of type "%s" to type "%s".' % (type(value).__name__, kind)
         raise PsError("System.Management.Automation.PSInvalidCastException", message)
     return value
+
+
+def _number(value: Value) -> int:
+    """Return a whole number as [int] has it."""
+    if isinstance(value, (int, type(None))):
+        return int(value or 0)
+    raise Refused("the twin's PowerShell makes no number of %s" % type(value).__name__)
 
 
 def method(place: Value, member: str, arguments: list[Value]) -> Value:

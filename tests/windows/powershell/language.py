@@ -157,6 +157,13 @@ class Session:
             except _Continue:
                 continue
 
+    def _do_while_statement(self, node: Node, out: list[Value]) -> None:
+        while truth(self._pipeline(_condition(node))):
+            try:
+                self._statements(only(node, "statement_block"), out)
+            except _Continue:
+                continue
+
     def _do_switch_statement(self, node: Node, out: list[Value]) -> None:
         value = self._value(only(only(node, "switch_condition"), "pipeline"))
         clauses = only(only(node, "switch_body"), "switch_clauses")
