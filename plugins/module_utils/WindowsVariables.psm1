@@ -97,10 +97,10 @@ function Set-MachineVariable {
             $key.DeleteValue($Name, $false)
         }
         elseif ($null -eq $key.GetValue($Name)) {
-            $key.SetValue($Name, $Value, "String")
+            $key.SetValue($Name, [string]$Value, "String")
         }
         else {
-            $key.SetValue($Name, $Value, $key.GetValueKind($Name))
+            $key.SetValue($Name, [string]$Value, $key.GetValueKind($Name))
         }
     }
     finally {

@@ -542,8 +542,8 @@ def test_a_module_that_the_twin_cannot_run_is_refused_and_says_where(one: Rig) -
         run("Get-Process -Name x")
     with pytest.raises(Refused, match="would not read line 2"):
         run("$a = 1\nif ($a {")
-    with pytest.raises(Refused, match=r"models no Move of \[System.IO.File\]"):
-        run("[System.IO.File]::Move('a', 'b')")
+    with pytest.raises(Refused, match=r"models no Copy of \[System.IO.File\]"):
+        run("[System.IO.File]::Copy('a', 'b')")
     with pytest.raises(Failed, match="has not been set"):
         run("$a = $b")
 
