@@ -9,13 +9,15 @@ import json
 import time
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._core._errors import TlsError
 from ..plugin_utils._stranger import strange_identity
 from ..plugin_utils._variables import plain
 
 MODULE = "connsec.tls.observe"
+WINDOWS_MODULE = "connsec.tls.win_observe"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -31,6 +33,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             probes = list(request.get("probes") or ())
         except (ValueError, AttributeError) as error:
             raise AnsibleActionFail("request has to be a dictionary, as docs/looking.md describes it") from error
+        if getattr(self._connection._shell, "_IS_WINDOWS", False):
+            return self._observed_on_windows(request, task_vars)
         if any(probe.get("foreign") is True for probe in probes):
             arguments["stranger"] = strange_identity()
         before = time.time()
@@ -38,3 +42,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             module_name=MODULE, module_args={**arguments, "request": request}, task_vars=task_vars
         )
         return {**result, "asked_between": [before, time.time()]}  # the host's clock was read in between
+
+    def _observed_on_windows(self, request: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        """Look at a Windows host, where a module shows what is there, and all is read here."""
+        from ..plugin_utils._windows_look import look
+
+        asked_between: list[float] = []
+
+        def call(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+            asked_between.append(time.time())
+            found = self._execute_module(module_name=WINDOWS_MODULE, module_args=arguments, task_vars=task_vars)
+            asked_between.append(time.time())
+            if found.get("unreachable"):
+                raise AnsibleConnectionFailure(str(found.get("msg")))
+            if found.get("failed"):
+                raise AnsibleActionFail(str(found.get("msg")))
+            state: dict[str, t.Any] = found["state"]
+            return state
+
+        try:
+            seen = look(request, call)
+        except TlsError as error:
+            raise AnsibleActionFail(str(error)) from None
+        return {"changed": False, "observation": seen, "asked_between": asked_between}

@@ -30,6 +30,9 @@ attributes:
   idempotent:
     description: Changes nothing where everything is set.
     support: full
+  action:
+    description: An action plugin decides for Windows hosts, and has M(connsec.tls.win_variables) read and write.
+    support: full
 options:
   instances:
     description: The instances whose processes get variables, any number of them in one call.
@@ -48,8 +51,10 @@ options:
             read, and V(system) is read for all sessions of the host.
           - V(smf) is a service instance of Solaris, V(src) a subsystem of AIX, which is started through a file then.
           - AIX has V(file), V(login), V(src) and V(system), Solaris V(file), V(login) and V(smf).
+          - Windows has V(machine), the variables of all of it, and V(service), those of one service. Both lie in its
+            registry.
         type: str
-        choices: [unit, file, login, system, smf, src]
+        choices: [unit, file, login, system, smf, src, machine, service]
         required: true
       path:
         description:
@@ -61,7 +66,7 @@ options:
       unit:
         description:
           - Name of the systemd unit, for V(unit); of the service instance, such as C(svc:/application/x:default), for
-            V(smf); of the subsystem, for V(src).
+            V(smf); of the subsystem, for V(src); of the service, for V(service).
         type: str
       unit_directory:
         description: Folder of the administrator's systemd units.
@@ -75,7 +80,7 @@ options:
         description:
           - Libraries whose variables are set to O(instances[].paths), in addition to O(instances[].variables).
           - Known are V(curl), V(java), V(loader), V(node), V(openssl), V(openssl_config), V(openssl_folder) and
-            V(requests); on Solaris V(loader_32) and V(loader_64) as well.
+            V(requests); on Solaris V(loader_32) and V(loader_64) as well. On Windows V(loader) is C(PATH).
         type: list
         elements: str
         default: []
@@ -107,6 +112,9 @@ options:
         choices: [present, absent]
         default: present
 notes:
+  - On Windows our notes about variables of ours lie in C(HKLM\SOFTWARE\connsec\environment), and go with the last one.
+    Nobody sees there what a process was started with. It counts as having a variable in RV(running) if it was started
+    after we last wrote there.
   - A variable in an C(EnvironmentFile=) of a unit wins over one in a drop-in, as systemd has it.
 """
 
@@ -156,9 +164,10 @@ from ..module_utils._host._environments import Environments
 from ..module_utils._host._system import SYSTEM
 from ..module_utils._module import finish
 
+TARGETS = ["unit", "file", "login", "system", "smf", "src", "machine", "service"]
 INSTANCE = {
     "name": {"type": "str", "required": True},
-    "target": {"type": "str", "required": True, "choices": ["unit", "file", "login", "system", "smf", "src"]},
+    "target": {"type": "str", "required": True, "choices": TARGETS},
     "path": {"type": "path"},
     "unit": {"type": "str"},
     "unit_directory": {"type": "path", "default": "/etc/systemd/system"},

@@ -10,6 +10,7 @@
 # Our tests run this text itself on a modelled Windows, so it keeps to what is modelled there (docs/windows_twin.md).
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ..module_utils.WindowsMaterial
 
 $spec = @{
     options = @{
@@ -41,222 +42,22 @@ $spec = @{
 
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 $directory = $module.Params.directory
-$sections = [System.Security.AccessControl.AccessControlSections]"Access, Owner"
 
 # Read
 
-function Get-Sid {
-    # LookupAccountName knows services and application pools as well: NT SERVICE\name, IIS APPPOOL\name.
-    param([string]$Account)
-    try {
-        $name = [System.Security.Principal.NTAccount]::new($Account)
-        return $name.Translate([System.Security.Principal.SecurityIdentifier]).Value
-    }
-    catch [System.Security.Principal.IdentityNotMappedException] {
-        return $null
-    }
-}
-
-function Get-Right {
-    param([System.IO.FileSystemInfo]$Item)
-    return $Item.GetAccessControl($sections).GetSecurityDescriptorSddlForm($sections)
-}
-
-function Get-Text {
-    param([string]$Path)
-    if ([System.IO.File]::Exists($Path)) {
-        return [System.IO.File]::ReadAllText($Path)
-    }
-    return $null
-}
-
-function Get-Digest {
-    param([string]$Path)
-    $algorithm = [System.Security.Cryptography.SHA256]::Create()
-    try {
-        $digest = $algorithm.ComputeHash([System.IO.File]::ReadAllBytes($Path))
-        return [System.BitConverter]::ToString($digest).Replace("-", "").ToLowerInvariant()
-    }
-    finally {
-        $algorithm.Dispose()
-    }
-}
-
-function Get-Target {
-    # An empty text is a folder of somebody else's, where a junction of ours should be.
-    param([string]$Path)
-    if (-not [System.IO.Directory]::Exists($Path)) {
-        return $null
-    }
-    $item = Get-Item -LiteralPath $Path -Force
-    if ($item.LinkType -ne "Junction") {
-        return ""
-    }
-    return [string]@($item.Target)[0]
-}
-
-function Get-Generation {
-    param([System.IO.DirectoryInfo]$Folder)
-    $files = @{}
-    foreach ($file in $Folder.GetFiles("*", "AllDirectories")) {
-        $name = $file.FullName.Substring($Folder.FullName.Length + 1).Replace("\", "/")
-        $files[$name] = @{ sha256 = (Get-Digest -Path $file.FullName); rights = (Get-Right -Item $file) }
-    }
-    return @{
-        files = $files
-        manifest = (Get-Text -Path (Join-Path -Path $Folder.FullName -ChildPath "manifest.json"))
-        stores = (Get-Text -Path (Join-Path -Path $Folder.FullName -ChildPath "stores.json"))
-    }
-}
-
-function Get-Instance {
-    param([System.IO.DirectoryInfo]$Folder)
-    $generations = @{}
-    $place = Join-Path -Path $Folder.FullName -ChildPath "generations"
-    if ([System.IO.Directory]::Exists($place)) {
-        foreach ($each in [System.IO.DirectoryInfo]::new($place).GetDirectories()) {
-            $generations[$each.Name] = Get-Generation -Folder $each
-        }
-    }
-    return @{
-        rights = (Get-Right -Item $Folder)
-        generations = $generations
-        current = (Get-Target -Path (Join-Path -Path $Folder.FullName -ChildPath "current"))
-        previous = (Get-Target -Path (Join-Path -Path $Folder.FullName -ChildPath "previous"))
-    }
-}
-
-function Open-Store {
-    param([string]$Name, [string]$Mode)
-    $store = [System.Security.Cryptography.X509Certificates.X509Store]::new($Name, "LocalMachine")
-    $store.Open($Mode)
-    return $store
-}
-
-function Get-PrivateKey {
-    param([System.Security.Cryptography.X509Certificates.X509Certificate2]$Certificate)
-    $key = [System.Security.Cryptography.X509Certificates.RSACertificateExtensions]::GetRSAPrivateKey($Certificate)
-    if ($null -eq $key) {
-        $key = [System.Security.Cryptography.X509Certificates.ECDsaCertificateExtensions]::GetECDsaPrivateKey($Certificate)
-    }
-    return $key
-}
-
-function Get-KeyPath {
-    # Both sorts of providers keep a machine's key in a file, whose rights are those of the key.
-    param([System.Security.Cryptography.X509Certificates.X509Certificate2]$Certificate)
-    $key = Get-PrivateKey -Certificate $Certificate
-    if ($null -eq $key) {
-        return $null
-    }
-    if ($key -is [System.Security.Cryptography.RSACryptoServiceProvider]) {
-        $name = $key.CspKeyContainerInfo.UniqueKeyContainerName
-    }
-    else {
-        $name = $key.Key.UniqueName
-    }
-    $key.Dispose()
-    $crypto = Join-Path -Path ([System.Environment]::GetFolderPath("CommonApplicationData")) -ChildPath "Microsoft\Crypto"
-    foreach ($folder in "RSA\MachineKeys", "Keys") {
-        $path = Join-Path -Path (Join-Path -Path $crypto -ChildPath $folder) -ChildPath $name
-        if ([System.IO.File]::Exists($path)) {
-            return $path
-        }
-    }
-    return $null
-}
-
-function Get-StoreContent {
-    # The rights on a key are looked at where the certificate is one of ours.
-    param([string]$Store, [string]$Ours)
-    $rows = @{}
-    $opened = Open-Store -Name $Store -Mode "ReadOnly"
-    try {
-        foreach ($certificate in $opened.Certificates) {
-            $rights = $null
-            if ($certificate.HasPrivateKey -and $Ours.Contains($certificate.Thumbprint)) {
-                $path = Get-KeyPath -Certificate $certificate
-                if ($path) {
-                    $rights = Get-Right -Item ([System.IO.FileInfo]::new($path))
-                }
-            }
-            $rows[$certificate.Thumbprint] = $rights
-        }
-    }
-    finally {
-        $opened.Close()
-    }
-    return $rows
-}
-
 function Get-State {
-    $instances = @{}
-    $ours = ""
-    $rights = $null
-    $link = $false
-    if ([System.IO.Directory]::Exists($directory)) {
-        $top = Get-Item -LiteralPath $directory -Force
-        $rights = Get-Right -Item $top
-        $link = [bool]$top.LinkType
-        foreach ($folder in $top.GetDirectories()) {
-            $instances[$folder.Name] = Get-Instance -Folder $folder
-            foreach ($generation in $instances[$folder.Name].generations.Values) {
-                $ours = $ours + $generation.stores
-            }
-        }
-    }
+    $state = Get-Material -Directory $directory
     $sids = @{}
     foreach ($account in $module.Params.accounts) {
         $sids[$account] = Get-Sid -Account $account
     }
-    $stores = @{}
-    foreach ($store in "My", "CA", "Root") {
-        $stores[$store] = Get-StoreContent -Store $store -Ours $ours
-    }
-    return @{
-        build = [System.Environment]::OSVersion.Version.Build
-        user = [System.Security.Principal.WindowsIdentity]::GetCurrent().User.Value
-        sids = $sids
-        rights = $rights
-        link = $link
-        instances = $instances
-        stores = $stores
-    }
+    $state.build = [System.Environment]::OSVersion.Version.Build
+    $state.user = [System.Security.Principal.WindowsIdentity]::GetCurrent().User.Value
+    $state.sids = $sids
+    return $state
 }
 
 # Obey
-
-function Assert-Inside {
-    param([string]$Path)
-    $full = [System.IO.Path]::GetFullPath($Path)
-    $same = $full.Equals($directory, [System.StringComparison]::OrdinalIgnoreCase)
-    if (-not $same -and -not $full.StartsWith($directory + "\", [System.StringComparison]::OrdinalIgnoreCase)) {
-        throw "$Path does not lie in $directory"
-    }
-}
-
-function Grant-Right {
-    param([System.IO.FileSystemInfo]$Item, [string]$Rights)
-    $security = $Item.GetAccessControl($sections)
-    $security.SetSecurityDescriptorSddlForm($Rights, "Access")
-    $Item.SetAccessControl($security)
-}
-
-function Add-Folder {
-    # A folder has its rights from birth; without any it inherits.
-    param([string]$Path, [string]$Rights)
-    if (-not $Rights) {
-        [void][System.IO.Directory]::CreateDirectory($Path)
-    }
-    elseif ([System.IO.Directory]::Exists($Path)) {
-        Grant-Right -Item ([System.IO.DirectoryInfo]::new($Path)) -Rights $Rights
-    }
-    else {
-        $security = [System.Security.AccessControl.DirectorySecurity]::new()
-        $security.SetSecurityDescriptorSddlForm($Rights, "Access")
-        [void][System.IO.Directory]::CreateDirectory($Path, $security)
-    }
-}
 
 function Write-File {
     # A new file, on the disk before anything counts on it.
@@ -379,20 +180,10 @@ function Connect-Folder {
     [void](New-Item -ItemType Junction -Path $Path -Value $Target)
 }
 
-function Clear-Path {
-    param([string]$Path)
-    if ([System.IO.Directory]::Exists($Path)) {
-        [System.IO.Directory]::Delete($Path, $true)
-    }
-    else {
-        [System.IO.File]::Delete($Path)
-    }
-}
-
 function Invoke-Order {
     param([System.Collections.IDictionary]$Order)
     if ($Order.path) {
-        Assert-Inside -Path $Order.path
+        Assert-Inside -Path $Order.path -Directory $directory
     }
     switch ($Order.action) {
         "folder" { Add-Folder -Path $Order.path -Rights $Order.rights }

@@ -34,7 +34,16 @@ def module(twin: WindowsTwin, name: str, arguments: dict[str, t.Any], *, check: 
     options = documentation.options_of(str(MODULES / ("%s.ps1" % name)))
     call = Call(documentation.checked(name, arguments, options), {}, check=check, diff=False)
     with opened(twin.folder) as machine:
-        return powershell.run((MODULES / ("%s.ps1" % name)).read_bytes(), machine, call)
+        return powershell.run((MODULES / ("%s.ps1" % name)).read_bytes(), machine, call, utilities(name))
+
+
+def utilities(name: str) -> list[bytes]:
+    """Return the texts of the utilities that one of our modules requires."""
+    lines = (MODULES / ("%s.ps1" % name)).read_text(encoding="utf-8").splitlines()
+    wanted = [
+        line.rpartition(".")[2] for line in lines if line.startswith("#AnsibleRequires -PowerShell ..module_utils.")
+    ]
+    return [(ROOT / "plugins/module_utils" / ("%s.psm1" % each)).read_bytes() for each in wanted]
 
 
 @functools.cache

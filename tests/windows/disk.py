@@ -121,6 +121,10 @@ class Disk:
     def modified(self, path: str) -> float:
         return self._real(path).stat().st_mtime
 
+    def changed(self, path: str) -> float:
+        """Return the moment of a path itself; that of a junction is not of what it leads to."""
+        return self._real(path).lstat().st_mtime
+
     def size(self, path: str) -> int:
         return self._real(path).stat().st_size
 

@@ -227,7 +227,9 @@ def _model(machine: Machine, sent: payload.ModuleSent) -> Model:
     model = MODELS.get(sent.name)
     digest = hashlib.sha256(sent.content).hexdigest()
     if sent.name.startswith(_OURS):
-        return Model(sent.name, source=digest, act=lambda call, host: powershell.run(sent.content, host, call))
+        return Model(
+            sent.name, source=digest, act=lambda call, host: powershell.run(sent.content, host, call, sent.utilities)
+        )
     if model is not None:
         if model.source != digest:
             raise Refused(

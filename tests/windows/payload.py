@@ -45,6 +45,7 @@ class ModuleSent:
     no_log: bool
     environment: Arguments
     become: str | None
+    utilities: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,15 @@ def _module(scripts: dict[str, Arguments], parameters: Arguments, become: str | 
         no_log=bool(given.get("_ansible_no_log")),
         environment=parameters.get("Environment") or {},
         become=become,
+        utilities=tuple(_utilities(scripts, parameters)),
     )
+
+
+def _utilities(scripts: dict[str, Arguments], parameters: Arguments) -> t.Iterator[bytes]:
+    """Yield the texts of the module utilities that come along, without Ansible's own, which load C#."""
+    for name in parameters.get("PowerShellModules") or ():
+        if not name.startswith("Ansible.ModuleUtils."):
+            yield base64.b64decode(scripts[name]["script"])
 
 
 def _name(script: str) -> str:

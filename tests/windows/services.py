@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import Failed
+from . import Failed, programs
 from .registry import MACHINE_ENVIRONMENT, SERVICES, SYSTEM_VARIABLES, Registry, Value
 
 StartMode = t.Literal["auto", "delayed", "manual", "disabled"]
@@ -80,10 +80,15 @@ class Services:
         """Return `running` or `stopped`."""
         return str(self._rows[name]["state"])
 
+    def process(self, name: str) -> programs.Process | None:
+        """Return the process of a service that runs."""
+        found: programs.Process | None = self._rows[name]["process"]
+        return found
+
     def make(self, name: str, path: str) -> None:
         """Make a service that is stopped, starts by itself, and runs as LocalSystem."""
         self._effect("made service %s" % name)
-        self._rows[name] = {"state": "stopped", "starts": 0, "environment": None}
+        self._rows[name] = {"state": "stopped", "starts": 0, "environment": None, "process": None, "program": None}
         for value, data in (("ImagePath", path), ("DisplayName", name), ("ObjectName", "LocalSystem")):
             self.set(name, value, data)
         self.set_start_mode(name, "auto")
@@ -112,7 +117,10 @@ class Services:
             raise Failed("Service '%s (%s)' cannot be started" % (self.setting(name, "DisplayName"), name))
         self._effect("started service %s" % name)
         row = self._rows[name]
-        row.update(state="running", starts=row["starts"] + 1, environment=self.environment(name))
+        environment = self.environment(name)
+        taken = [each["process"]["id"] for each in self._rows.values() if each["process"]]
+        process = programs.started(row["program"], environment, taken=taken)
+        row.update(state="running", starts=row["starts"] + 1, environment=environment, process=process)
 
     def stop(self, name: str, *, force: bool) -> list[str]:
         """Stop a service, and with ``force`` those that need it; return what was stopped.
@@ -131,7 +139,8 @@ class Services:
             stopped += self.stop(other, force=True)
         if self.state(name) == "running":
             self._effect("stopped service %s" % name)
-            self._rows[name].update(state="stopped", environment=None)
+            programs.ended(self._rows[name]["process"])
+            self._rows[name].update(state="stopped", environment=None, process=None)
             stopped.append(name)
         return stopped
 

@@ -73,6 +73,8 @@ class WindowsTwin:
             "rules": {},
             "registry": {},
             "services": {},
+            "sockets": [],
+            "programs": {},
             "provider": provider,
         }
         replace(folder / "machine.json", json.dumps(state))
@@ -108,18 +110,43 @@ class WindowsTwin:
         state: t.Literal["running", "stopped"] = "stopped",
         needs: t.Sequence[str] = (),
         environment: t.Mapping[str, str] | None = None,
+        program: t.Sequence[str] = (),
     ) -> None:
-        """Give the host a service."""
+        """Give the host a service; ``program`` is what really runs on this machine while it does."""
         with opened(self.folder) as machine:
             services = machine.services
             services.make(name, "C:\\Program Files\\%s\\%s.exe" % (name, name.lower()))
             services.set(name, "ObjectName", username)
             services.set_needs(name, needs)
+            machine.state["services"][name]["program"] = list(program) or None
             if environment:
                 lines = ["%s=%s" % pair for pair in environment.items()]
                 machine.registry.set(services.key(name), Value("Environment", "multistring", lines))
             if state == "running":
                 services.start(name)
+
+    def add_socket(self, service: str, local: str, peer: str, *, state: str = "Established", seen: int = -1) -> None:
+        """Give a service a TCP socket that is in this many looks, or in all; its ends are an address and a port."""
+        row = {"service": service, "local": local, "peer": peer, "state": state, "seen": seen}
+        with opened(self.folder) as machine:
+            machine.state["sockets"].append(row)
+
+    def add_program(self, path: str, stand_in: t.Sequence[str]) -> None:
+        """Give the host a program; its stand-in is run here, and finds the drives' folder in TWIN_DRIVES."""
+        self.write(path, b"MZ")
+        with opened(self.folder) as machine:
+            machine.state["programs"][path.lower()] = list(stand_in)
+
+    def start(self, service: str) -> None:
+        """Start a service, as somebody on the host does."""
+        with opened(self.folder) as machine:
+            machine.services.start(service)
+
+    def stop(self, *services: str) -> None:
+        """Stop services, or all of them; no program goes on behind a test."""
+        with opened(self.folder) as machine:
+            for name in services or machine.services.names():
+                machine.services.stop(name, force=True)
 
     def write(self, path: str, content: bytes) -> None:
         """Give the host a file, and the folder that it lies in."""
@@ -280,3 +307,4 @@ def _install(machine: Machine) -> None:
     machine.registry.set(MACHINE_ENVIRONMENT, Value("ComSpec", "expandstring", "%SystemRoot%\\system32\\cmd.exe"))
     machine.registry.make(USER_ENVIRONMENT)
     machine.registry.make(SERVICES)
+    machine.registry.make("HKLM:\\SOFTWARE")

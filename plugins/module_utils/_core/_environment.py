@@ -7,6 +7,7 @@ Four kinds of files set variables: a systemd drop-in, an environment file, a scr
 ``/etc/environment``. In each of them an instance has lines of its own between two marks; everything else is kept as it
 is. A variable that is a list (a loader's path, Java's options) keeps what others put there, with ours in it once.
 Solaris' SMF keeps variables in its repository (``_core/_smf.py``); a subsystem of AIX's SRC is started through a file.
+Windows keeps them in its registry (``_core/_windows_variables.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from ._change import Change
 from ._errors import TlsError
 
-TargetName = t.Literal["unit", "file", "login", "system", "smf", "src"]
+TargetName = t.Literal["unit", "file", "login", "system", "smf", "src", "machine", "service"]
 
 
 class EnvironmentRefused(TlsError):
@@ -49,6 +50,7 @@ LIBRARIES: t.Final = (
     Library("java", "JAVA_TOOL_OPTIONS", "-Djavax.net.ssl.trustStore={truststore}"),
     Library("loader", "LD_LIBRARY_PATH", "{libraries}", ("linux", "solaris")),
     Library("loader", "LIBPATH", "{libraries}", ("aix",)),
+    Library("loader", "PATH", "{libraries}", ("windows",)),
     Library("loader_32", "LD_LIBRARY_PATH_32", "{libraries_32}", ("solaris",)),
     Library("loader_64", "LD_LIBRARY_PATH_64", "{libraries_64}", ("solaris",)),
     Library("node", "NODE_EXTRA_CA_CERTS", "{trust}"),
@@ -76,6 +78,13 @@ LISTS: t.Final[t.Mapping[str, ListRule]] = {
     "LIBPATH": ListRule(":", "first"),
     "NODE_OPTIONS": ListRule(" ", "last"),
     "SHLIB_PATH": ListRule(":", "first"),
+}
+
+#: The same on Windows, where names of variables have no case and stand here in capitals.
+WINDOWS_LISTS: t.Final[t.Mapping[str, ListRule]] = {
+    "JAVA_TOOL_OPTIONS": ListRule(" ", "last"),
+    "NODE_OPTIONS": ListRule(" ", "last"),
+    "PATH": ListRule(";", "first"),
 }
 
 _NAME: t.Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -136,7 +145,7 @@ class Edit:
 
 def targets_on(system: str) -> dict[str, Target]:
     """Return the kinds of places that a system has, by name."""
-    rows = {**TARGETS, **({} if system == "linux" else ELSEWHERE[system])}
+    rows = {**TARGETS, **ELSEWHERE.get(system, {})}
     return {name: row for name, row in rows.items() if system in row.systems}
 
 
@@ -198,9 +207,9 @@ def library_variables(
     return found
 
 
-def merged(name: str, *, ours: str, theirs: str | None) -> str:
+def merged(name: str, *, ours: str, theirs: str | None, lists: t.Mapping[str, ListRule] = LISTS) -> str:
     """Return a variable's value: ours; in a list also what others have there."""
-    rule = LISTS.get(name)
+    rule = lists.get(name)
     if rule is None or not theirs:
         return ours
     mine = ours.split(rule.separator)
@@ -208,9 +217,9 @@ def merged(name: str, *, ours: str, theirs: str | None) -> str:
     return rule.separator.join([*mine, *others] if rule.ours == "first" else [*others, *mine])
 
 
-def holds(name: str, *, found: str | None, wanted: str) -> bool:
+def holds(name: str, *, found: str | None, wanted: str, lists: t.Mapping[str, ListRule] = LISTS) -> bool:
     """Return whether a process's variable is what was wanted: equal, or in a list with all our entries in it."""
-    rule = LISTS.get(name)
+    rule = lists.get(name)
     if found is None or rule is None:
         return found == wanted
     return set(wanted.split(rule.separator)) <= set(found.split(rule.separator))
@@ -399,6 +408,8 @@ TARGETS: t.Final[t.Mapping[str, Target]] = {
     "file": Target("file", _read_file, _write_file, "\"'\\$`#", None),
     "login": Target("login", _read_login, _write_login, "", "/etc/profile.d/connsec-{owner}.sh", (), True),
     "system": Target("system", _read_file, _write_file, "\"'\\$`#@", "/etc/environment", systems=("linux", "aix")),
+    "machine": Target("machine", _read_file, _write_file, "", None, systems=("windows",)),
+    "service": Target("service", _read_file, _write_file, "", None, systems=("windows",)),
     "smf": Target("smf", _read_file, _write_file, "\"'\\$`", None, systems=("solaris",)),
     "src": Target("src", _read_profile, _write_whole, "", "/etc/connsec-src/{unit}", (), True, ("aix",)),
     "unit": Target(

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._change import Change
-from ._environment import LISTS, EnvironmentRefused, Wanted, merged
+from ._environment import LISTS, EnvironmentRefused, ListRule, Wanted, merged
 
 #: The property group with our notes.
 NOTES: t.Final = "connsec"
@@ -40,13 +40,22 @@ class ServicePlan:
     due: tuple[str, ...]
 
 
-def plan_service(wanted: Wanted, *, found: t.Mapping[str, str], notes: t.Mapping[str, Note]) -> ServicePlan:
+def plan_service(
+    wanted: Wanted,
+    *,
+    found: t.Mapping[str, str],
+    notes: t.Mapping[str, Note],
+    lists: t.Mapping[str, ListRule] = LISTS,
+    quotes: bool = True,
+) -> ServicePlan:
     """Return what the repository has to be told, so that a service is given its variables.
 
     Args:
         wanted: the variables; none of them, to take ours out.
         found: the service's variables, as its configuration has them.
         notes: what is noted of ours, by variable.
+        lists: the variables that are lists.
+        quotes: whether what is noted has to survive being quoted.
 
     Raises:
         EnvironmentRefused: another instance has the variable here, or what it was cannot be noted.
@@ -58,8 +67,9 @@ def plan_service(wanted: Wanted, *, found: t.Mapping[str, str], notes: t.Mapping
             raise EnvironmentRefused("%s: %s of this service is %s's" % (wanted.owner, name, note[0]))
         old = note[1] if note else ""
         had = found.get(name) if note is None else (note[2] if len(note) > 2 else None)
-        value = merged(name, ours=ours, theirs=_others(name, found.get(name), old))
-        fresh = (wanted.owner, ours) if had is None else (wanted.owner, ours, _noted(wanted.owner, name, had))
+        value = merged(name, ours=ours, theirs=_others(name, found.get(name), old, lists), lists=lists)
+        before = () if had is None else (_noted(wanted.owner, name, had) if quotes else had,)
+        fresh = (wanted.owner, ours, *before)
         if value == found.get(name) and note == fresh:
             continue
         tells.append(Tell(name, value, fresh))
@@ -67,14 +77,14 @@ def plan_service(wanted: Wanted, *, found: t.Mapping[str, str], notes: t.Mapping
         reasons[name] = "%s is not set" % name if seen is None else "%s is %s, planned %s" % (name, seen, value)
     for name, note in sorted(notes.items()):
         if note[0] == wanted.owner and name not in wanted.variables:
-            tells.append(Tell(name, _without(name, found.get(name), note), None))
+            tells.append(Tell(name, _without(name, found.get(name), note, lists), None))
             reasons[name] = "%s is no longer planned" % name
     if not tells:
         return ServicePlan((), None, ())
-    before = "\n".join("%s=%s" % (each.name, found[each.name]) for each in tells if each.name in found)
+    held = "\n".join("%s=%s" % (each.name, found[each.name]) for each in tells if each.name in found)
     after = "\n".join("%s=%s" % (each.name, each.value) for each in tells if each.value is not None)
     why = "; ".join(reasons[name] for name in sorted(reasons))
-    change = Change("environment %s" % wanted.owner, before or None, after or None, why)
+    change = Change("environment %s" % wanted.owner, held or None, after or None, why)
     return ServicePlan(tuple(tells), change, tuple(sorted(reasons)))
 
 
@@ -88,22 +98,23 @@ def _noted(owner: str, name: str, had: str) -> str:
     return had
 
 
-def _others(name: str, found: str | None, ours: str) -> str | None:
+def _others(name: str, found: str | None, ours: str, lists: t.Mapping[str, ListRule]) -> str | None:
     """Return what others have in a variable that is a list; for any other it does not count."""
-    rule = LISTS.get(name)
+    rule = lists.get(name)
     if rule is None or not found:
         return None
     mine = set(ours.split(rule.separator)) if ours else set()
     return rule.separator.join(entry for entry in found.split(rule.separator) if entry and entry not in mine) or None
 
 
-def _without(name: str, found: str | None, note: Note) -> str | None:
+def _without(name: str, found: str | None, note: Note, lists: t.Mapping[str, ListRule]) -> str | None:
     """Return what a variable is without us: what others put there, or what it was before; None for nothing."""
     had = note[2] if len(note) > 2 else None
-    if name in LISTS:
-        kept = set(had.split(LISTS[name].separator)) if had else set()
-        ours = LISTS[name].separator.join(part for part in note[1].split(LISTS[name].separator) if part not in kept)
-        return _others(name, found, ours)
+    rule = lists.get(name)
+    if rule is not None:
+        kept = set(had.split(rule.separator)) if had else set()
+        ours = rule.separator.join(part for part in note[1].split(rule.separator) if part not in kept)
+        return _others(name, found, ours, lists)
     return had
 
 

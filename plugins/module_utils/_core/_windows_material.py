@@ -125,8 +125,7 @@ class Place:
             raise TlsError(
                 "this host knows no account %s; name one that is there, such as NT SERVICE\\<service>" % self._account
             )
-        seen = self._seen
-        drift = list(self._drift(seen)) if seen is not None and seen.current is not None else []
+        seen, drift = self._seen, self.drift()
         manifest = seen.installed.manifest if seen is not None and seen.installed is not None else None
         self._due = plan_generation(self._wanted.name, installed=manifest, drift=drift, wanted=self._wanted.inputs)
         return self._due.change if self._due else None
@@ -165,6 +164,10 @@ class Place:
         if self._seen is None:
             return None
         return Change("removal %s" % self._wanted.name, self._base, None, "nobody names it any more")
+
+    def drift(self) -> list[Drift]:
+        """Return what is not as it was installed, or as it is planned to be used."""
+        return list(self._drift(self._seen)) if self._seen is not None and self._seen.current is not None else []
 
     def _drift(self, seen: Instance) -> t.Iterator[Drift]:
         generation = seen.installed

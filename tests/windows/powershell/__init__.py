@@ -12,14 +12,16 @@ task. What is parsed, and that it can be, is the judgement of tree-sitter's gram
 
 from __future__ import annotations
 
+import typing as t
+
 from ..machine import Machine
 from ..model import Call, Result
 from .basic import Ended
 from .language import Session
 
 
-def run(text: bytes, machine: Machine, call: Call) -> Result:
-    """Run a module's text, and return what it ended with.
+def run(text: bytes, machine: Machine, call: Call, utilities: t.Iterable[bytes] = ()) -> Result:
+    """Run a module's text after those of the utilities that it requires, and return what it ended with.
 
     Raises:
         Failed: it ended with a failure.
@@ -27,6 +29,8 @@ def run(text: bytes, machine: Machine, call: Call) -> Result:
     """
     session = Session(machine, call)
     try:
+        for each in utilities:
+            session.load(each)
         session.run(text)
     except Ended as ended:
         return ended.result

@@ -10,6 +10,8 @@ import typing as t
 from .. import Failed, Refused
 from ..machine import Machine
 from .dotnet import item
+from .processes import COMMANDS
+from .running import COMMANDS as RUNNING
 from .values import PsError, Value, text
 
 Parameters = t.Mapping[str, Value]
@@ -49,6 +51,8 @@ def _only(given: Parameters, *known: str) -> None:
 
 
 CMDLETS: t.Final[t.Mapping[str, t.Callable[[Machine, Parameters], Value]]] = {
+    **COMMANDS,
+    **RUNNING,
     "get-item": _get_item,
     "join-path": _join_path,
     "new-item": _new_item,

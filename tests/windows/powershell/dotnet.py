@@ -9,14 +9,22 @@ import typing as t
 
 from .. import Refused
 from ..machine import Machine
-from . import files, keys, system
+from . import files, keys, processes, registry, running, system
 from .basic import AnsibleModule
 from .files import item
 from .values import VOID, Net, PsError, Table, Value, Words, text, truth, words
 
 __all__ = ["WITHOUT_RESULT", "cast", "item", "method", "type_of"]
 
-_ALL: t.Final[tuple[type[Net], ...]] = (AnsibleModule, *files.TYPES, *keys.TYPES, *system.TYPES)
+_ALL: t.Final[tuple[type[Net], ...]] = (
+    AnsibleModule,
+    *files.TYPES,
+    *keys.TYPES,
+    *processes.TYPES,
+    *registry.TYPES,
+    *running.TYPES,
+    *system.TYPES,
+)
 _TYPES: t.Final[t.Mapping[str, type[Net]]] = {each.name.lower(): each for each in _ALL}
 _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
     "System.Security.AccessControl.AccessControlSections": files.SECTIONS,
@@ -26,8 +34,9 @@ _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
 #: Methods that give nothing, by their names in small letters; all others give something, perhaps $null.
 WITHOUT_RESULT: t.Final = frozenset(
     [
-        "add", "clear", "close", "delete", "dispose", "flush", "import", "open", "remove", "setaccesscontrol",
-        "setsecuritydescriptorsddlform", "warn", "write",
+        "add", "clear", "close", "delete", "deletesubkey", "deletevalue", "dispose", "flush",
+        "import", "kill", "move", "open", "remove", "replace", "setaccesscontrol",
+        "setsecuritydescriptorsddlform", "setvalue", "warn", "write",
     ]
 )  # fmt: skip
 
@@ -66,6 +75,12 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
         return text(value)
     if low == "bool":
         return truth(value)
+    if low == "int":
+        return _number(value)
+    if low == "object[]":
+        return [] if value is None else value if isinstance(value, list) else [value]
+    if low == "string[]":
+        return [text(each) for each in (value if isinstance(value, list) else [value])]
     for name, allowed in _ENUMERATIONS.items():
         if name.lower() == low:
             return words(value, allowed, of=name)
@@ -79,6 +94,13 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
         message = 'Cannot convert the value of type "%s" to type "%s".' % (type(value).__name__, kind)
         raise PsError("System.Management.Automation.PSInvalidCastException", message)
     return value
+
+
+def _number(value: Value) -> int:
+    """Return a whole number as [int] has it."""
+    if isinstance(value, (int, type(None))):
+        return int(value or 0)
+    raise Refused("the twin's PowerShell makes no number of %s" % type(value).__name__)
 
 
 def method(place: Value, member: str, arguments: list[Value]) -> Value:

@@ -12,6 +12,8 @@ from ..accounts import ADMINISTRATORS
 from ..certificates import KEY_FOLDERS
 from ..disk import parent
 from ..machine import Machine
+from .processes import DateTime
+from .running import NullString
 from .values import VOID, Net, PsError, Value, text, words
 
 SECTIONS: t.Final = ("Access", "Owner")
@@ -73,6 +75,9 @@ class Info(Net):
     def p_name(self) -> str:
         return self.path.rpartition("\\")[2]
 
+    def p_lastwritetimeutc(self) -> DateTime:
+        return DateTime(self._machine.disk.changed(self.path))
+
     def p_linktype(self) -> str | None:
         return "Junction" if self._machine.disk.target(self.path) is not None else None
 
@@ -102,6 +107,12 @@ class Info(Net):
 
 class FileInfo(Info):
     name = "System.IO.FileInfo"
+
+    def p_exists(self) -> bool:
+        return self._machine.disk.is_file(self.path)
+
+    def p_length(self) -> int:
+        return self._machine.disk.size(self.path)
 
 
 class DirectoryInfo(Info):
@@ -137,6 +148,27 @@ class File(Net):
     def s_delete(machine: Machine, path: Value) -> Value:
         if machine.disk.is_file(machine.path(text(path))):
             machine.remove(machine.path(text(path)))
+        return VOID
+
+    @staticmethod
+    def s_move(machine: Machine, path: Value, target: Value) -> Value:
+        source, place = machine.path(text(path)), machine.path(text(target))
+        if machine.disk.exists(place):
+            raise PsError("System.IO.IOException", "Cannot create a file when that file already exists.")
+        machine.disk.write(place, machine.disk.read(source))
+        machine.remove(source)
+        return VOID
+
+    @staticmethod
+    def s_replace(machine: Machine, path: Value, target: Value, backup: Value) -> Value:
+        """ReplaceFile: what is replaced leaves its rights to what takes its place, and no backup is wanted."""
+        if not isinstance(backup, NullString):
+            raise PsError("System.ArgumentException", "The path is not of a legal form.")
+        source, place = machine.path(text(path)), machine.path(text(target))
+        if not machine.disk.is_file(place):
+            raise PsError("System.IO.FileNotFoundException", "Unable to find the specified file.")
+        machine.disk.write(place, machine.disk.read(source))
+        machine.remove(source)
         return VOID
 
 
@@ -192,13 +224,17 @@ class Stream(Net):
 
     @classmethod
     def new(cls, machine: Machine, *arguments: Value) -> Stream:
-        path, mode, access, share = arguments
+        path, mode, access, share, *more = arguments
         if (mode, access, share) != ("CreateNew", "Write", "None"):
             raise Refused("the twin's FileStream writes new files alone")
         place = machine.path(text(path))
         if machine.disk.exists(place):
             raise PsError("System.IO.IOException", "The file '%s' already exists." % place)
-        return cls(machine, place)
+        made = cls(machine, place)
+        if more:
+            _size, _options, security = more
+            FileInfo(machine, place).m_setaccesscontrol(security)
+        return made
 
     def m_write(self, data: bytes, offset: int, count: int) -> None:
         self._machine.disk.write(self._path, data[offset : offset + count])

@@ -49,6 +49,7 @@ class _Function(t.NamedTuple):
     name: str
     parameters: list[tuple[str, str]]
     body: Node | None
+    home: dict[str, Value] | None = None
 
 
 class ErrorRecord(Net):
@@ -77,6 +78,8 @@ class Session:
         self._call = call
         self._functions: dict[str, _Function] = {}
         self._scopes: list[dict[str, Value]] = [{}]
+        self._home: dict[str, Value] | None = None
+        self._exported: set[str] = set()
 
     def run(self, script: bytes) -> None:
         """Run a script to its end."""
@@ -84,6 +87,21 @@ class Session:
             self._statements(parsed(script), [])
         except PsError as error:
             raise Failed("Unhandled exception while executing module: %s" % error) from error
+
+    def load(self, script: bytes) -> None:
+        """Load a utility as a module of its own: its functions do not see the script's variables, and are seen where
+        they are exported."""
+        outer = self._scopes
+        self._home = {}
+        self._scopes, self._exported = [self._home], set()
+        before = set(self._functions)
+        self.run(script)
+        missing = sorted(self._exported - set(self._functions))
+        if missing:
+            raise Refused("a utility exports %s, which it does not have" % ", ".join(missing))
+        for name in set(self._functions) - before - self._exported:
+            self._functions["." + name] = self._functions.pop(name)
+        self._scopes, self._home = outer, None
 
     # ------------------------------------------------ statements
 
@@ -115,7 +133,7 @@ class Session:
         rows = part(declared, "parameter_list") if declared is not None else None
         parameters = [_parameter(each) for each in named(rows)] if rows is not None else []
         body = part(block, "script_block_body") if block is not None else None
-        self._functions[name.lower()] = _Function(name, parameters, body)
+        self._functions[name.lower()] = _Function(name, parameters, body, self._home)
 
     def _do_if_statement(self, node: Node, out: list[Value]) -> None:
         if truth(self._pipeline(_condition(node))):
@@ -134,6 +152,13 @@ class Session:
         variable = _name(only(node, "variable"))
         for item in _unrolled(self._value(only(node, "pipeline"))):
             self._scopes[-1][variable] = item
+            try:
+                self._statements(only(node, "statement_block"), out)
+            except _Continue:
+                continue
+
+    def _do_while_statement(self, node: Node, out: list[Value]) -> None:
+        while truth(self._pipeline(_condition(node))):
             try:
                 self._statements(only(node, "statement_block"), out)
             except _Continue:
@@ -224,13 +249,22 @@ class Session:
         name = text_of(only(node, "command_name"))
         elements = part(node, "command_elements")
         given = self._parameters(named(elements) if elements is not None else [])
-        function = self._functions.get(name.lower())
+        if name.lower() == "export-modulemember" and self._home is not None:
+            self._exported.update(each.lower() for each in _unrolled(given["function"]))
+            return VOID
+        function = self._function(name.lower())
         if function is not None:
             return self._called(function, given)
         cmdlet = CMDLETS.get(name.lower())
         if cmdlet is None:
             raise Refused("the twin's PowerShell knows no command %s" % name)
         return cmdlet(self._machine, {key: True if value is VOID else value for key, value in given.items()})
+
+    def _function(self, name: str) -> _Function | None:
+        """Return a function by its name in small letters; those that a utility keeps are seen by its own alone."""
+        if self._home is not None and "." + name in self._functions:
+            return self._functions["." + name]
+        return self._functions.get(name)
 
     def _parameters(self, elements: list[Node]) -> dict[str, Value]:
         given: dict[str, Value] = {}
@@ -252,14 +286,15 @@ class Session:
             kind = "System.Management.Automation.ParameterBindingException"
             raise PsError(kind, "%s has no parameter %s" % (function.name, ", ".join(sorted(unknown))))
         scope = {name: dotnet.cast(self._machine, kind, given.get(name)) for name, kind in function.parameters}
-        self._scopes.append(scope)
-        out = _Outputs()
+        outer, home, out = self._scopes, self._home, _Outputs()
+        self._scopes = [*outer, scope] if function.home is None else [function.home, scope]
+        self._home = function.home
         try:
             self._statements(function.body, out)
         except _Return:
             pass
         finally:
-            self._scopes.pop()
+            self._scopes, self._home = outer, home
         return out
 
     # ------------------------------------------------ expressions
@@ -440,7 +475,7 @@ def _name(node: Node) -> str:
 
 def _parameter(node: Node) -> tuple[str, str]:
     attributes = part(node, "attribute_list")
-    kind = text_of(attributes).strip("[]") if attributes is not None else ""
+    kind = text_of(attributes)[1:-1] if attributes is not None else ""
     return _name(only(node, "variable")), kind
 
 

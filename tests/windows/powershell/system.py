@@ -26,6 +26,10 @@ class Convert(Net):
         except binascii.Error as error:
             raise PsError("System.FormatException", "The input is not a valid Base-64 string.") from error
 
+    @staticmethod
+    def s_tobase64string(_machine: Machine, data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
 
 class BitConverter(Net):
     name = "System.BitConverter"
