@@ -9,14 +9,14 @@ import typing as t
 
 from .. import Refused
 from ..machine import Machine
-from . import clr, files, keys, system
+from . import clr, files, keys, registry, system
 from .basic import AnsibleModule
 from .files import item
 from .values import VOID, Net, PsError, Table, Value, Words, text, truth, words
 
 __all__ = ["WITHOUT_RESULT", "cast", "item", "method", "type_of"]
 
-_ALL: t.Final[tuple[type[Net], ...]] = (AnsibleModule, *files.TYPES, *keys.TYPES, *system.TYPES)
+_ALL: t.Final[tuple[type[Net], ...]] = (AnsibleModule, *files.TYPES, *keys.TYPES, *registry.TYPES, *system.TYPES)
 _TYPES: t.Final[t.Mapping[str, type[Net]]] = {each.name.lower(): each for each in _ALL}
 _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
     "System.Security.AccessControl.AccessControlSections": files.SECTIONS,
@@ -26,8 +26,9 @@ _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
 #: Methods that give nothing, by their names in small letters; all others give something, perhaps $null.
 WITHOUT_RESULT: t.Final = frozenset(
     [
-        "add", "clear", "close", "delete", "dispose", "flush", "import", "open", "remove", "setaccesscontrol",
-        "setsecuritydescriptorsddlform", "warn", "write",
+        "add", "clear", "close", "delete", "deletesubkey", "deletevalue", "dispose", "flush", "import",
+        "open", "remove", "setaccesscontrol",
+        "setsecuritydescriptorsddlform", "setvalue", "warn", "write",
     ]
 )  # fmt: skip
 
@@ -73,6 +74,8 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
         return _number(value)
     if low == "byte[]":
         return value if isinstance(value, bytes) or value is None else bytes(clr.to_net(value))
+    if low == "string[]":
+        return [text(each) for each in (value if isinstance(value, list) else [value])]
     if low == "object[]":
         return [] if value is None else value if isinstance(value, list) else [value]
     for name, allowed in _ENUMERATIONS.items():
@@ -144,6 +147,7 @@ _TEXT: t.Final[t.Mapping[str, t.Callable[..., Value]]] = {
     "contains": lambda place, wanted: text(wanted) in place,
     "equals": _equals,
     "indexof": lambda place, wanted: place.find(wanted),
+    "lastindexof": lambda place, wanted: place.rfind(wanted),
     "replace": lambda place, old, new: place.replace(old, new),
     "startswith": _starts_with,
     "substring": _substring,
