@@ -9,14 +9,21 @@ import typing as t
 
 from .. import Refused
 from ..machine import Machine
-from . import clr, files, keys, registry, system
+from . import clr, files, iis, keys, registry, system
 from .basic import AnsibleModule
 from .files import item
 from .values import VOID, Net, PsError, Table, Value, Words, text, truth, words
 
 __all__ = ["WITHOUT_RESULT", "cast", "item", "method", "type_of"]
 
-_ALL: t.Final[tuple[type[Net], ...]] = (AnsibleModule, *files.TYPES, *keys.TYPES, *registry.TYPES, *system.TYPES)
+_ALL: t.Final[tuple[type[Net], ...]] = (
+    AnsibleModule,
+    *files.TYPES,
+    *iis.TYPES,
+    *keys.TYPES,
+    *registry.TYPES,
+    *system.TYPES,
+)
 _TYPES: t.Final[t.Mapping[str, type[Net]]] = {each.name.lower(): each for each in _ALL}
 _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
     "System.Security.AccessControl.AccessControlSections": files.SECTIONS,
@@ -26,9 +33,9 @@ _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
 #: Methods that give nothing, by their names in small letters; all others give something, perhaps $null.
 WITHOUT_RESULT: t.Final = frozenset(
     [
-        "add", "clear", "close", "delete", "deletesubkey", "deletevalue", "dispose", "flush", "import",
-        "open", "remove", "setaccesscontrol",
-        "setsecuritydescriptorsddlform", "setvalue", "warn", "write",
+        "add", "clear", "close", "commitchanges", "delete", "deletesubkey", "deletevalue", "dispose", "flush", "import",
+        "open", "remove", "setaccesscontrol", "setattributevalue", "setsecuritydescriptorsddlform", "setvalue", "warn",
+        "write",
     ]
 )  # fmt: skip
 
@@ -101,6 +108,8 @@ def _number(value: Value) -> int:
         return 0
     if isinstance(value, clr.Clr):
         return int(value.real)
+    if isinstance(value, str) and value.strip().isdigit():
+        return int(value)
     if isinstance(value, (bool, int, float)):
         return round(value)
     raise Refused("the twin's PowerShell makes no number of %s" % type(value).__name__)

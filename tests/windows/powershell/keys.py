@@ -67,6 +67,9 @@ class Certificate(Net):
     def p_thumbprint(self) -> str:
         return self.found.thumbprint
 
+    def m_getcerthash(self) -> bytes:
+        return bytes.fromhex(self.found.thumbprint)
+
     def p_hasprivatekey(self) -> bool:
         return self.container is not None
 

@@ -405,6 +405,13 @@ class Session:
             return bool(_ORDERS[word](first, second))
         raise Refused("the twin's PowerShell knows no such comparison: %s" % text_of(node)[:80])
 
+    def _of_bitwise_expression(self, node: Node) -> int:
+        left, sign, right = node.children
+        first, second = self._expression(left), self._expression(right)
+        if text_of(sign).lower() == "-band" and isinstance(first, int) and isinstance(second, int):
+            return first & second
+        raise Refused("the twin's PowerShell does not reckon %s" % text_of(node)[:80])
+
     _of_comparison_argument_expression = _of_comparison_expression
 
     def _of_additive_expression(self, node: Node) -> Value:
