@@ -112,6 +112,7 @@ def _choose(name: str, found: t.Any, option: t.Mapping[str, t.Any], combined: bo
     if choices is None:
         return
     parts = [part.strip() for part in str(found).split(",")] if combined else [found]
+    parts = found if isinstance(found, list) else parts  # Ansible.Basic looks at each element of a list
     if any(part not in choices for part in parts):
         listed = ", ".join(map(str, choices))
         raise Failed("value of %s must be one of: %s. Got no match for: %s" % (name, listed, found))

@@ -73,6 +73,9 @@ class RegistryKey(Net):
     def p_valuecount(self) -> int:
         return len(self._machine.registry.values(self._path))
 
+    def m_getvaluenames(self) -> list[str]:
+        return [each.name for each in self._machine.registry.values(self._path)]
+
     def m_getvalue(self, name: Value, default: Value, options: Value) -> Value:
         words(options, ("DoNotExpandEnvironmentNames",), of="Microsoft.Win32.RegistryValueOptions")
         found = self._machine.registry.value(self._path, text(name))
