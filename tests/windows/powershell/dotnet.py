@@ -92,6 +92,8 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
             return words(value, allowed, of=name)
     if low == "system.collections.idictionary":
         wanted: type = Table
+    elif isinstance(value, clr.Clr) and clr.known(kind) is not None:
+        return clr.ClrType(clr.known(kind) or "").cast(value)
     elif low in _TYPES:
         wanted = _TYPES[low]
     elif clr.known(kind) is not None:
