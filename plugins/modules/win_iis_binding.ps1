@@ -202,6 +202,7 @@ function Assert-Shared {
 
 try {
     Import-Module -Name IISAdministration -ErrorAction Stop
+    [void](Get-IISServerManager)  # has Microsoft.Web.Administration loaded
 }
 catch {
     $module.FailJson("this host has no IIS 10 with its module IISAdministration: $($_.Exception.Message)")

@@ -132,7 +132,7 @@ function Get-Wanted {
         @{ key = $key; name = "DisabledByDefault"; kind = "DWord"; data = $request; made = $null }
     }
     if ($null -ne $module.Params.suites) {
-        $text = [string]::Join(",", $module.Params.suites)
+        $text = [string]::Join(",", @($module.Params.suites))
         @{ key = $policy; name = "Functions"; kind = "String"; data = $text; made = $null }
     }
     foreach ($row in $module.Params.restore) {

@@ -9,6 +9,7 @@ import typing as t
 
 from .. import Failed, Refused
 from ..machine import Machine
+from . import iis
 from .dotnet import item
 from .processes import COMMANDS
 from .running import COMMANDS as RUNNING
@@ -43,6 +44,11 @@ def _import_module(machine: Machine, given: Parameters) -> Value:
     return VOID
 
 
+def _get_iis_server_manager(machine: Machine, given: Parameters) -> Value:
+    _only(given)
+    return iis.ServerManager.new(machine)
+
+
 def _new_item(machine: Machine, given: Parameters) -> Value:
     _only(given, "itemtype", "path", "value")
     if given["itemtype"] != "Junction":
@@ -64,6 +70,7 @@ def _only(given: Parameters, *known: str) -> None:
 CMDLETS: t.Final[t.Mapping[str, t.Callable[[Machine, Parameters], Value]]] = {
     **COMMANDS,
     **RUNNING,
+    "get-iisservermanager": _get_iis_server_manager,
     "get-item": _get_item,
     "import-module": _import_module,
     "join-path": _join_path,
