@@ -18,6 +18,7 @@ from ..plugin_utils._variables import plain
 
 MODULE = "connsec.tls.observe"
 WINDOWS_MODULE = "connsec.tls.win_observe"
+WINDOWS_CLIENT = "connsec.tls.win_handshake_info"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -51,17 +52,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
         def call(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
             asked_between.append(time.time())
-            found = self._execute_module(module_name=WINDOWS_MODULE, module_args=arguments, task_vars=task_vars)
+            found = self._called(WINDOWS_MODULE, arguments, task_vars)
             asked_between.append(time.time())
-            if found.get("unreachable"):
-                raise AnsibleConnectionFailure(str(found.get("msg")))
-            if found.get("failed"):
-                raise AnsibleActionFail(str(found.get("msg")))
             state: dict[str, t.Any] = found["state"]
             return state
 
+        def handshakes(endpoints: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+            found: dict[str, t.Any] = self._called(WINDOWS_CLIENT, {"endpoints": endpoints}, task_vars)["endpoints"]
+            return found
+
         try:
-            seen = look(request, call)
+            seen = look(request, call, handshakes=handshakes)
         except TlsError as error:
             raise AnsibleActionFail(str(error)) from None
         return {"changed": False, "observation": seen, "asked_between": asked_between}
+
+    def _called(self, name: str, given: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        found: dict[str, t.Any] = self._execute_module(module_name=name, module_args=given, task_vars=task_vars)
+        if found.get("unreachable"):
+            raise AnsibleConnectionFailure(str(found.get("msg")))
+        if found.get("failed"):
+            raise AnsibleActionFail(str(found.get("msg")))
+        return found

@@ -58,5 +58,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if done.failures:
             result.update(failed=True, msg="; ".join(done.failures.values()))
         if arguments.get("look"):
-            result["observation"] = look(arguments["look"], lambda given: call("win_observe", given)["state"])
+            result["observation"] = look(
+                arguments["look"],
+                lambda given: call("win_observe", given)["state"],
+                handshakes=lambda rows: call("win_handshake_info", {"endpoints": rows})["endpoints"],
+            )
         return result

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._windows_host import read_host
 from ..module_utils._core._windows_look import LookRefused, Shown, WindowsSight, question
+from ..module_utils._core._windows_probes import endpoints, refuse_unseen
 from ..module_utils._host._der import read_certificate
 
 Json = dict[str, t.Any]
@@ -36,21 +37,20 @@ _MARKS: t.Final = (
 )
 
 
-def look(request: Asked, call: Call, *, handshakes: Handshakes | None = None) -> Json:
+def look(request: Asked, call: Call, *, handshakes: Handshakes) -> Json:
     """Return what a Windows host shows, with the keys of other systems' observations.
 
     Args:
         request: as docs/looking.md describes it.
         call: calls ``win_observe`` and returns its state.
-        handshakes: makes the probes; None where nothing here can.
+        handshakes: calls ``win_handshake_info`` with endpoints, and returns what it saw of them; one more round trip.
 
     Raises:
         TlsError: it asks for what cannot be looked at, or the host's folder is not safe.
     """
     asked = question(request)
     probes = [dict(row) for row in request.get("probes") or ()]
-    if probes and handshakes is None:
-        raise LookRefused("handshakes from Windows hosts are not built into observe yet; leave probes out")
+    refuse_unseen(probes)
     state = call(asked.to_json())
     files = {path: text for path, row in state["files"].items() if (text := _text(path, row)) is not None}
     shown = Shown(state, read_host(state, asked.directory), files)
@@ -60,7 +60,12 @@ def look(request: Asked, call: Call, *, handshakes: Handshakes | None = None) ->
         seen = sight.to_json()
         seen["adopted"] = _adopted(row, state, sight)
         instances[str(row["name"])] = seen
-    made = handshakes(probes) if probes and handshakes is not None else {}
+    manifests = {
+        "%s\\%s\\current" % (asked.directory, folder): row.installed.manifest
+        for folder, row in shown.host.instances.items()
+        if row.installed is not None and row.installed.manifest is not None
+    }
+    made = handshakes(endpoints(probes, manifests, state["addresses"])) if probes else {}
     return {
         "clock": state["clock"] / 1000,
         "addresses": sorted(each for each in state["addresses"] if not _is_everybodys(each)),

@@ -38,7 +38,7 @@ def options_of(module: str) -> Options:
     if base.with_suffix(".yml").is_file():
         found = yaml.safe_load(base.with_suffix(".yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
     elif base.with_suffix(".py").is_file():
-        found = yaml.safe_load(_assigned(base.with_suffix(".py"), "DOCUMENTATION"))
+        found = yaml.safe_load(assigned(base.with_suffix(".py"), "DOCUMENTATION"))
     else:
         raise Refused("the twin checks arguments against a module's documentation; %s has none beside it" % base.name)
     if found.get("extends_documentation_fragment"):
@@ -46,7 +46,7 @@ def options_of(module: str) -> Options:
     return t.cast(Options, found.get("options") or {})
 
 
-def _assigned(path: Path, name: str) -> str:
+def assigned(path: Path, name: str) -> str:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):
             return str(ast.literal_eval(node.value))
@@ -112,6 +112,7 @@ def _choose(name: str, found: t.Any, option: t.Mapping[str, t.Any], combined: bo
     if choices is None:
         return
     parts = [part.strip() for part in str(found).split(",")] if combined else [found]
+    parts = found if isinstance(found, list) else parts  # Ansible.Basic looks at each element of a list
     if any(part not in choices for part in parts):
         listed = ", ".join(map(str, choices))
         raise Failed("value of %s must be one of: %s. Got no match for: %s" % (name, listed, found))
@@ -162,6 +163,7 @@ def _integer(value: t.Any) -> int:
 _CONVERTERS: t.Final[t.Mapping[str, t.Callable[[t.Any], t.Any]]] = {
     "bool": _boolean,
     "dict": _dict,
+    "float": lambda value: float(_text(value)),
     "int": _integer,
     "list": _list,
     "path": _text,

@@ -23,7 +23,10 @@ def observed(twin: WindowsTwin, *, check: bool = False, **request: t.Any) -> dic
     def call(arguments: dict[str, t.Any]) -> t.Any:
         return direct.module(twin, "win_observe", arguments, check=check)["state"]
 
-    return look(request, call)
+    def handshakes(endpoints: list[dict[str, t.Any]]) -> t.Any:
+        return direct.module(twin, "win_handshake_info", {"endpoints": endpoints}, check=check)["endpoints"]
+
+    return look(request, call, handshakes=handshakes)
 
 
 def instance(twin: WindowsTwin, *, check: bool = False, **row: t.Any) -> dict[str, t.Any]:

@@ -35,23 +35,44 @@ class Pair:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def issued(name: str, issuer: Pair | None = None, *, authority: bool = False) -> Pair:
-    """Return a certificate by this issuer, or one that signed itself."""
-    key = rsa.generate_private_key(65537, 2048)
+def issued(
+    name: str,
+    issuer: Pair | None = None,
+    *,
+    authority: bool = False,
+    names: t.Sequence[x509.GeneralName] = (),
+    days: tuple[float, float] = (-1 / 24, 30),
+    usage: t.Sequence[x509.ObjectIdentifier] = (),
+    key: rsa.RSAPrivateKey | None = None,
+) -> Pair:
+    """Return a certificate by this issuer, or one that signed itself.
+
+    Args:
+        name: its common name.
+        issuer: who signs it.
+        authority: whether it may sign others.
+        names: what subjectAltName holds; one DNS name if nothing else is said.
+        days: from when until when it is valid, in days from now.
+        usage: for what it may be used; anything if nothing is said.
+        key: its private key; a new one if nothing is said, which takes its time.
+    """
+    key = key or rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
+    others: t.Sequence[x509.GeneralName] = names or [x509.DNSName("%s.example.com" % name)]
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_NOW - datetime.timedelta(hours=1))
-        .not_valid_after(_NOW + datetime.timedelta(days=30))
+        .not_valid_before(_NOW + datetime.timedelta(days=days[0]))
+        .not_valid_after(_NOW + datetime.timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("%s.example.com" % name)]), critical=False)
-        .sign(issuer.key if issuer else key, hashes.SHA256())
+        .add_extension(x509.SubjectAlternativeName(others), critical=False)
     )
-    return Pair(certificate, key)
+    if usage:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+    return Pair(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 
 def pfx(pair: Pair, password: str, *, chain: t.Sequence[Pair] = (), old: bool = False) -> bytes:

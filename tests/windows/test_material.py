@@ -529,7 +529,7 @@ def test_a_full_disk_leaves_the_generation_before_in_place(one: Rig) -> None:
 @pytest.mark.parametrize("name", ["win_material", "win_observe", "win_step", "win_variables"])
 def test_a_module_documents_the_options_that_it_takes(name: str) -> None:
     documented = yaml.safe_load(_documentation(MODULES / ("%s.py" % name)))["options"]
-    assert _spec(MODULES / ("%s.ps1" % name)) == _bare(documented)
+    assert spec_of(MODULES / ("%s.ps1" % name)) == bare(documented)
 
 
 def test_a_module_that_the_twin_cannot_run_is_refused_and_says_where(one: Rig) -> None:
@@ -548,7 +548,7 @@ def test_a_module_that_the_twin_cannot_run_is_refused_and_says_where(one: Rig) -
         run("$a = $b")
 
 
-def _spec(path: Path) -> dict[str, t.Any]:
+def spec_of(path: Path) -> dict[str, t.Any]:
     """Return the argument spec in a module's own text, by running it until it makes its module."""
     found: list[Table] = []
 
@@ -564,11 +564,9 @@ def _spec(path: Path) -> dict[str, t.Any]:
     return options_in(found[0])
 
 
-def _bare(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def bare(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {
-        name: {
-            key: _bare(value) if key == "suboptions" else value for key, value in row.items() if key != "description"
-        }
+        name: {key: bare(value) if key == "suboptions" else value for key, value in row.items() if key != "description"}
         for name, row in options.items()
     }
 

@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.connsec.tls.plugins.module_utils._core._errors import TlsError
 from ansible_collections.connsec.tls.plugins.module_utils._host._observe import observe
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from .direct import Rig, authority, rig
+from .endpoints import openssl, written
 from .looks import instance, observed, variables
+from .material import issued
 from .plays import play
 from .twin import WindowsTwin
 
@@ -81,7 +84,12 @@ def test_a_host_whose_os_the_model_does_not_know_is_not_looked_at(one: Rig) -> N
         ({"settle": [{}]}, "nobody waits for sessions on Windows yet"),
         ({"soak": True}, "nothing is collected between runs on Windows yet"),
         ({"leftovers": {"known": []}}, "nobody looks for folders on Windows"),
-        ({"probes": [{"id": "p"}]}, "handshakes from Windows hosts are not built into observe yet"),
+        (
+            {"probes": [{"id": "p", "foreign": True}]},
+            "probe p: nothing foreign is presented from Windows",
+        ),
+        ({"probes": [{"id": "p", "pinned": True}]}, "probe p: a chain has to end at a root on Windows"),
+        ({"probes": [{"id": "p", "pined": True}]}, "probe p: a probe has no 'pined'"),
         ({"wach": {}}, "a request has no 'wach'"),
     ],
 )
@@ -188,6 +196,25 @@ def test_a_certificate_that_was_there_before_us_is_read(one: Rig) -> None:
     gone = instance(one.twin, adopted={"default": {**files, "key": "C:\\pki\\own.key"}})
     assert gone["adopted"] == {}
     assert gone["unreadable"] == {"adopted default": "C:\\pki\\own.key, its key, is not there"}
+
+
+def test_a_probe_sees_a_real_server_and_presents_the_certificate_of_the_store(one: Rig, tmp_path: Path) -> None:
+    one.install(one.row(account=SERVICE))
+    root, issuing = authority()
+    server = issued("db1", issuing, names=[x509.DNSName("db1.example.com")])
+    probe = {
+        "id": "db", "address": "127.0.0.1", "name": "db1.example.com", "demand": True, "tls": True, "pinned": False,
+        "trust": BASE + "\\current\\trust.pem", "certificate": BASE + "\\current\\fullchain.pem",
+        "key": BASE + "\\current\\key.pem", "prefer_source": "127.0.0.7", "timeout": 10.0,
+    }  # fmt: skip
+    trusted, _key = written(tmp_path, "trusted", root, issuing)  # .NET here sends no chain out of the modelled stores
+    with openssl(tmp_path, server, issuing, more=["-Verify", "3", "-CAfile", trusted, "-verify_return_error"]) as port:
+        seen = observed(one.twin, probes=[{**probe, "port": port}])
+    assert seen["probes"]["db"]["security"] == "mutual", seen["probes"]
+    assert seen["probes"]["db"]["demanded"] is True
+    assert seen["source_ports"] == sorted(seen["probes"]["db"]["source_ports"]) != []
+    with pytest.raises(TlsError, match="is no certificate of an installed generation; name its thumbprint"):
+        observed(one.twin, probes=[{**probe, "port": 1, "certificate": "C:\\x.pem"}])
 
 
 def test_what_a_look_cannot_tell_is_named(one: Rig) -> None:

@@ -9,10 +9,11 @@ import typing as t
 
 from .. import Failed, Refused
 from ..machine import Machine
+from . import iis
 from .dotnet import item
 from .processes import COMMANDS
 from .running import COMMANDS as RUNNING
-from .values import PsError, Value, text
+from .values import VOID, PsError, Value, text
 
 Parameters = t.Mapping[str, Value]
 
@@ -30,6 +31,22 @@ def _get_item(machine: Machine, given: Parameters) -> Value:
         kind = "System.Management.Automation.ItemNotFoundException"
         raise PsError(kind, "Cannot find path '%s' because it does not exist." % path)
     return item(machine, path)
+
+
+def _import_module(machine: Machine, given: Parameters) -> Value:
+    """Import a module of Windows: IIS brings IISAdministration, and that brings Microsoft.Web.Administration."""
+    _only(given, "name", "erroraction")
+    if given["name"] != "IISAdministration":
+        raise Refused("the twin's PowerShell has no module %s" % text(given["name"]))
+    if "iis" not in machine.state:
+        message = "The specified module 'IISAdministration' was not loaded because no valid module file was found."
+        raise PsError("System.IO.FileNotFoundException", message)
+    return VOID
+
+
+def _get_iis_server_manager(machine: Machine, given: Parameters) -> Value:
+    _only(given)
+    return iis.ServerManager.new(machine)
 
 
 def _new_item(machine: Machine, given: Parameters) -> Value:
@@ -53,7 +70,9 @@ def _only(given: Parameters, *known: str) -> None:
 CMDLETS: t.Final[t.Mapping[str, t.Callable[[Machine, Parameters], Value]]] = {
     **COMMANDS,
     **RUNNING,
+    "get-iisservermanager": _get_iis_server_manager,
     "get-item": _get_item,
+    "import-module": _import_module,
     "join-path": _join_path,
     "new-item": _new_item,
 }

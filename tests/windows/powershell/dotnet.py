@@ -9,7 +9,7 @@ import typing as t
 
 from .. import Refused
 from ..machine import Machine
-from . import files, keys, processes, registry, running, system
+from . import clr, files, iis, keys, processes, registry, running, system
 from .basic import AnsibleModule
 from .files import item
 from .values import VOID, Net, PsError, Table, Value, Words, text, truth, words
@@ -19,6 +19,7 @@ __all__ = ["WITHOUT_RESULT", "cast", "item", "method", "type_of"]
 _ALL: t.Final[tuple[type[Net], ...]] = (
     AnsibleModule,
     *files.TYPES,
+    *iis.TYPES,
     *keys.TYPES,
     *processes.TYPES,
     *registry.TYPES,
@@ -34,8 +35,8 @@ _ENUMERATIONS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
 #: Methods that give nothing, by their names in small letters; all others give something, perhaps $null.
 WITHOUT_RESULT: t.Final = frozenset(
     [
-        "add", "clear", "close", "delete", "deletesubkey", "deletevalue", "dispose", "flush",
-        "import", "kill", "move", "open", "remove", "replace", "setaccesscontrol",
+        "add", "clear", "close", "commitchanges", "delete", "deletesubkey", "deletevalue", "dispose", "flush", "import",
+        "kill", "move", "open", "remove", "replace", "setaccesscontrol", "setattributevalue",
         "setsecuritydescriptorsddlform", "setvalue", "warn", "write",
     ]
 )  # fmt: skip
@@ -49,6 +50,9 @@ def type_of(name: str) -> t.Any:
     for known, allowed in _ENUMERATIONS.items():
         if known.lower() == name.lower():
             return _Enumeration(allowed)
+    real = clr.known(name)
+    if real is not None:
+        return clr.ClrType(real)
     raise Refused("the twin's PowerShell knows no type [%s]" % name)
 
 
@@ -77,17 +81,23 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
         return truth(value)
     if low == "int":
         return _number(value)
-    if low == "object[]":
-        return [] if value is None else value if isinstance(value, list) else [value]
+    if low == "byte[]":
+        return value if isinstance(value, bytes) or value is None else bytes(clr.to_net(value))
     if low == "string[]":
         return [text(each) for each in (value if isinstance(value, list) else [value])]
+    if low == "object[]":
+        return [] if value is None else value if isinstance(value, list) else [value]
     for name, allowed in _ENUMERATIONS.items():
         if name.lower() == low:
             return words(value, allowed, of=name)
     if low == "system.collections.idictionary":
         wanted: type = Table
+    elif isinstance(value, clr.Clr) and clr.known(kind) is not None:
+        return clr.ClrType(clr.known(kind) or "").cast(value)
     elif low in _TYPES:
         wanted = _TYPES[low]
+    elif clr.known(kind) is not None:
+        return clr.ClrType(clr.known(kind) or "").cast(value)
     else:
         raise Refused("the twin's PowerShell casts nothing to [%s]" % kind)
     if value is not None and not isinstance(value, wanted):
@@ -97,9 +107,15 @@ def cast(machine: Machine, kind: str, value: Value) -> Value:
 
 
 def _number(value: Value) -> int:
-    """Return a whole number as [int] has it."""
-    if isinstance(value, (int, type(None))):
-        return int(value or 0)
+    """Return a whole number as [int] has it, which rounds halves to even."""
+    if value is None:
+        return 0
+    if isinstance(value, clr.Clr):
+        return int(value.real)
+    if isinstance(value, str) and value.strip().isdigit():
+        return int(value)
+    if isinstance(value, (bool, int, float)):
+        return round(value)
     raise Refused("the twin's PowerShell makes no number of %s" % type(value).__name__)
 
 
@@ -117,11 +133,14 @@ def method(place: Value, member: str, arguments: list[Value]) -> Value:
     raise Refused("the twin's PowerShell models no method %s of %s" % (member, type(place).__name__))
 
 
-def _starts_with(place: str, wanted: str, comparison: Words) -> bool:
+_ORDINAL: t.Final = Words(["ordinal"])
+
+
+def _starts_with(place: str, wanted: str, comparison: Words = _ORDINAL) -> bool:
     return _fold(place, comparison).startswith(_fold(wanted, comparison))
 
 
-def _equals(place: str, wanted: str, comparison: Words) -> bool:
+def _equals(place: str, wanted: str, comparison: Words = _ORDINAL) -> bool:
     return _fold(place, comparison) == _fold(wanted, comparison)
 
 
@@ -129,17 +148,25 @@ def _fold(value: str, comparison: Words) -> str:
     return value.upper() if "ordinalignorecase" in comparison else value
 
 
-def _substring(place: str, start: int) -> str:
+def _substring(place: str, start: int, length: int | None = None) -> str:
     if not 0 <= start <= len(place):
         raise PsError("System.ArgumentOutOfRangeException", "startIndex cannot be larger than length of string.")
-    return place[start:]
+    if length is not None and start + length > len(place):
+        raise PsError("System.ArgumentOutOfRangeException", "Index and length must refer to a location in the string.")
+    return place[start:] if length is None else place[start : start + length]
 
 
 _TEXT: t.Final[t.Mapping[str, t.Callable[..., Value]]] = {
     "contains": lambda place, wanted: text(wanted) in place,
     "equals": _equals,
+    "indexof": lambda place, wanted: place.find(wanted),
+    "lastindexof": lambda place, wanted: place.rfind(wanted),
     "replace": lambda place, old, new: place.replace(old, new),
     "startswith": _starts_with,
     "substring": _substring,
     "tolowerinvariant": lambda place: place.lower(),
+    "toupperinvariant": lambda place: place.upper(),
+    "trim": lambda place: place.strip(),
+    "trimend": lambda place, letters: place.rstrip(letters),
+    "trimstart": lambda place, letters: place.lstrip(letters),
 }

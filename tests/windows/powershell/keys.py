@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from .. import Failed, Refused
 from ..certificates import Opened, opened
 from ..machine import Machine
+from . import clr
 from .values import Net, PsError, Value, text, words
 
 STORAGE_FLAGS: t.Final = ("MachineKeySet", "UserKeySet", "PersistKeySet", "Exportable", "EphemeralKeySet")
@@ -30,14 +35,46 @@ class Certificate(Net):
     @classmethod
     def new(cls, machine: Machine, *arguments: Value) -> Certificate:
         (data,) = arguments
+        if isinstance(data, cls):
+            return data
         (found,) = _opened(machine, data, None)
         return cls(machine, found, None)
+
+    @classmethod
+    def of(cls, real: t.Any) -> Certificate:
+        """Return what .NET itself handed out; it belongs to no host."""
+        data = bytes(real.RawData)
+        return cls(t.cast(Machine, None), Opened(x509.load_der_x509_certificate(data)), None)
+
+    @functools.cached_property
+    def real(self) -> t.Any:
+        """The same certificate for .NET itself, with its key where it has one."""
+        kind = clr.ClrType(self.name).real
+        if self.container is None:
+            return kind(clr.to_net(self.found.certificate.public_bytes(serialization.Encoding.DER)))
+        key = self.machine.stores.key(self.container)
+        data = pkcs12.serialize_key_and_certificates(
+            None, key, self.found.certificate, None, serialization.NoEncryption()
+        )
+        return kind(clr.to_net(data), "")
+
+    def __getattr__(self, name: str) -> t.Any:
+        """Leave what is not modelled to .NET itself."""
+        if name.startswith(("p_", "m_")):
+            return getattr(clr.Clr(self.real), name)
+        raise AttributeError(name)
 
     def p_thumbprint(self) -> str:
         return self.found.thumbprint
 
+    def m_getcerthash(self) -> bytes:
+        return bytes.fromhex(self.found.thumbprint)
+
     def p_hasprivatekey(self) -> bool:
         return self.container is not None
+
+
+clr.MODELLED[Certificate.name] = Certificate.of
 
 
 def _opened(machine: Machine, data: bytes, password: str | None) -> list[Opened]:

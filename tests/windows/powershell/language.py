@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import typing as t
 
@@ -13,7 +14,7 @@ from tree_sitter import Node
 from .. import Failed, Refused
 from ..machine import Machine
 from ..model import Call
-from . import dotnet
+from . import clr, dotnet
 from .basic import AnsibleModule
 from .cmdlets import CMDLETS
 from .syntax import named, only, parsed, part, text_of
@@ -32,6 +33,8 @@ _WHOLE: t.Final = (
 )
 #: By what name something says how much is in it.
 _MEASURES: t.Final[t.Mapping[type, tuple[str, ...]]] = {bytes: ("length",), list: ("count", "length"), str: ("length",)}
+_ORDERS: t.Final = {"-gt": operator.gt, "-ge": operator.ge, "-lt": operator.lt, "-le": operator.le}
+_SIGNS: t.Final = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 _CONSTANTS: t.Final[t.Mapping[str, Value]] = {"true": True, "false": False, "null": None, "args": VOID}
 
 
@@ -64,10 +67,29 @@ class ErrorRecord(Net):
         return self
 
     def m_getbaseexception(self) -> Value:
-        return self
+        """The innermost exception; that of .NET itself, where one is."""
+        return self if self.error.real is None else _modelled(self.error.real, "m_", "GetBaseException")()
 
     def p_message(self) -> str:
         return str(self.error)
+
+
+class ScriptBlock(Net):
+    """A block of statements that .NET may call."""
+
+    name = "System.Management.Automation.ScriptBlock"
+
+    def __init__(self, session: Session, node: Node) -> None:
+        self._session = session
+        self._node = node
+
+    def delegate(self, *given: t.Any) -> t.Any:
+        """Run it with what .NET hands over; what goes wrong with the twin itself is kept, for .NET would hide it."""
+        try:
+            return clr.to_net(self._session.block(self._node, [clr.from_net(each) for each in given]))
+        except Refused as error:
+            clr.stopped.append(error)
+            raise
 
 
 class Session:
@@ -207,8 +229,7 @@ class Session:
         return found
 
     def _assign(self, node: Node) -> None:
-        operator = text_of(only(node, "assignement_operator"))
-        if operator != "=":
+        if text_of(only(node, "assignement_operator")) != "=":
             raise Refused("the twin's PowerShell assigns with = alone: %s" % text_of(node)[:80])
         self._set(_narrowest(only(node, "left_assignment_expression")), self._value(only(node, "pipeline")))
 
@@ -229,6 +250,22 @@ class Session:
             place.set(text(key), value)
         else:
             raise Refused("the twin's PowerShell assigns nothing to %s" % text_of(target))
+
+    def block(self, node: Node, given: list[Value]) -> Value:
+        """Run a script block; it sees the variables of the functions that are running."""
+        body = only(node, "script_block")
+        declared = part(node, "param_block") or part(body, "param_block")
+        rows = part(declared, "parameter_list") if declared is not None else None
+        names = [_parameter(each)[0] for each in named(rows)] if rows is not None else []
+        self._scopes.append(dict(zip(names, given, strict=True)))
+        out = _Outputs()
+        try:
+            self._statements(part(body, "script_block_body"), out)
+        except _Return:
+            pass
+        finally:
+            self._scopes.pop()
+        return None if not out else out[0] if len(out) == 1 else list(out)
 
     # ------------------------------------------------ pipelines and commands
 
@@ -320,6 +357,12 @@ class Session:
     def _of_decimal_integer_literal(self, node: Node) -> int:
         return int(text_of(node))
 
+    def _of_real_literal(self, node: Node) -> float:
+        return float(text_of(node))
+
+    def _of_script_block_expression(self, node: Node) -> ScriptBlock:
+        return ScriptBlock(self, node)
+
     def _of_expandable_string_literal(self, node: Node) -> str:
         raw, base = node.text or b"", node.start_byte
         found, at = [], 1
@@ -339,7 +382,7 @@ class Session:
         found = Table()
         body = part(node, "hash_literal_body")
         for entry in named(body) if body is not None else ():
-            found.set(text_of(only(entry, "key_expression")), self._value(only(entry, "pipeline")))
+            found.set(text_of(only(entry, "key_expression")).strip('"'), self._value(only(entry, "pipeline")))
         return found
 
     def _of_array_expression(self, node: Node) -> list[Value]:
@@ -366,42 +409,62 @@ class Session:
         return not truth(self._expression(node.children[-1]))
 
     def _of_logical_expression(self, node: Node) -> bool:
-        left, operator, right = node.children
+        left, sign, right = node.children
         first = truth(self._expression(left))
-        if text_of(operator).lower() == "-and":
+        if text_of(sign).lower() == "-and":
             return first and truth(self._expression(right))
-        if text_of(operator).lower() == "-or":
+        if text_of(sign).lower() == "-or":
             return first or truth(self._expression(right))
-        raise Refused("the twin's PowerShell knows no %s" % text_of(operator))
+        raise Refused("the twin's PowerShell knows no %s" % text_of(sign))
 
     def _of_comparison_expression(self, node: Node) -> bool:
-        left, operator, right = node.children
-        word = text_of(operator).lower()
+        left, sign, right = node.children
+        word = text_of(sign).lower()
         first, second = self._expression(left), self._expression(right)
         if word == "-is":
+            if isinstance(second, clr.ClrType):
+                return second.holds(first)
             return isinstance(first, second) if isinstance(second, type) else False
+        if word in ("-in", "-notin") and isinstance(second, list):
+            return any(same(each, first) for each in second) is (word == "-in")
         if word in ("-eq", "-ne") and not isinstance(first, list):
             return same(first, second) is (word == "-eq")
-        if word == "-gt" and isinstance(first, int) and isinstance(second, int):
-            return first > second
+        if word in _ORDERS and isinstance(first, (int, float)) and isinstance(second, (int, float)):
+            return bool(_ORDERS[word](first, second))
         raise Refused("the twin's PowerShell knows no such comparison: %s" % text_of(node)[:80])
 
-    def _of_additive_expression(self, node: Node) -> Value:
-        left, operator, right = node.children
+    def _of_bitwise_expression(self, node: Node) -> int:
+        left, sign, right = node.children
         first, second = self._expression(left), self._expression(right)
-        if text_of(operator) == "+" and isinstance(first, str):
+        if text_of(sign).lower() == "-band" and isinstance(first, int) and isinstance(second, int):
+            return first & second
+        raise Refused("the twin's PowerShell does not reckon %s" % text_of(node)[:80])
+
+    _of_comparison_argument_expression = _of_comparison_expression
+
+    def _of_additive_expression(self, node: Node) -> Value:
+        left, sign, right = node.children
+        first, second = self._expression(left), self._expression(right)
+        if text_of(sign) == "+" and isinstance(first, str):
             return first + text(second)
-        if text_of(operator) == "+" and isinstance(first, int) and isinstance(second, int):
-            return first + second
+        if text_of(sign) == "+" and isinstance(first, list):
+            return first + (second if isinstance(second, list) else [second])
+        reckon = _SIGNS.get(text_of(sign))
+        if reckon is not None and isinstance(first, (int, float)) and isinstance(second, (int, float)):
+            return reckon(first, second)
         raise Refused("the twin's PowerShell does not reckon %s" % text_of(node)[:80])
 
     _of_additive_argument_expression = _of_additive_expression
+    _of_multiplicative_expression = _of_additive_expression
+    _of_multiplicative_argument_expression = _of_additive_expression
 
     def _of_element_access(self, node: Node) -> Value:
         place, key = self._expression(node.children[0]), self._expression(named(node)[1])
         if isinstance(place, Table):
             return place.get(text(key))
-        if isinstance(place, list) and isinstance(key, int):
+        if isinstance(place, clr.Clr) and isinstance(key, int):
+            return place.at(key)
+        if isinstance(place, (list, bytes)) and isinstance(key, int):
             return place[key] if -len(place) <= key < len(place) else None
         raise Refused("the twin's PowerShell has no items in %s" % text_of(node.children[0]))
 
@@ -456,7 +519,7 @@ def _narrowest(node: Node) -> Node:
 
 def _word(node: Node) -> str:
     """Return the text that a clause of a switch is for."""
-    found = re.fullmatch(r"\"([A-Za-z0-9 ]*)\"", text_of(node))
+    found = re.fullmatch(r"\"([A-Za-z0-9_ ]*)\"", text_of(node))
     if found is None:
         raise Refused("the twin's PowerShell switches by words in double quotes: %s" % text_of(node)[:80])
     return found[1]

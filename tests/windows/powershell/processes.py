@@ -14,6 +14,7 @@ import typing as t
 
 from .. import Refused, programs
 from ..machine import Machine
+from . import clr
 from .values import VOID, Net, PsError, Table, Value, text
 
 Parameters = t.Mapping[str, Value]
@@ -40,11 +41,21 @@ class DateTimeOffset(Net):
         self._at = at
 
     @classmethod
-    def new(cls, machine: Machine, *arguments: Value) -> DateTimeOffset:
+    def new(cls, machine: Machine, *arguments: Value) -> Net:
+        """Make one: of .NET's own where its moment is."""
         (moment,) = arguments
+        if isinstance(moment, clr.Clr):
+            return t.cast(Net, clr.ClrType(clr.known(cls.name) or "").new(machine, moment))
         if not isinstance(moment, DateTime):
             raise Refused("the twin's DateTimeOffset is made of a DateTime")
         return cls(moment.at)
+
+    @staticmethod
+    def sp_utcnow(_machine: Machine) -> DateTimeOffset:
+        return DateTimeOffset(time.time())
+
+    def m_tounixtimeseconds(self) -> int:
+        return int(self._at)
 
     def m_tounixtimemilliseconds(self) -> int:
         return int(self._at * 1000)

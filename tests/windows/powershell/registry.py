@@ -1,7 +1,7 @@
 # Copyright: connsec.tls contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`Microsoft.Win32.RegistryKey` on a twin's registry, for the machine's hive in its 64-bit view."""
+"""Keys of the machine's registry, as Microsoft.Win32.RegistryKey has them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from ..disk import expanded
 from ..machine import Machine
 from ..registry import Kind
 from ..registry import Value as Row
-from .values import Net, PsError, Value, text
+from .values import Net, PsError, Value, text, words
 
-#: RegistryValueKind, in the words of the twin's registry.
+#: RegistryValueKind -> the word of win_regedit.
 _KINDS: t.Final[t.Mapping[str, Kind]] = {
-    "string": "string",
-    "expandstring": "expandstring",
-    "multistring": "multistring",
-    "dword": "dword",
+    "Binary": "binary",
+    "DWord": "dword",
+    "ExpandString": "expandstring",
+    "MultiString": "multistring",
+    "QWord": "qword",
+    "String": "string",
 }
 
 
@@ -31,86 +33,96 @@ class RegistryKey(Net):
         self._path = path
         self._writable = writable
 
-    @staticmethod
-    def s_openbasekey(machine: Machine, hive: Value, view: Value) -> RegistryKey:
-        if (hive, view) != ("LocalMachine", "Registry64"):
-            raise Refused("the twin's registry has LocalMachine in the view Registry64")
-        return RegistryKey(machine, "HKLM:", writable=True)
-
-    def m_opensubkey(self, path: Value, writable: Value = False) -> RegistryKey | None:
-        place = self._below(path)
-        return RegistryKey(self._machine, place, writable=bool(writable)) if self._machine.registry.has(place) else None
-
-    def m_createsubkey(self, path: Value) -> RegistryKey:
-        parts = text(path).split("\\")
-        for upto in range(1, len(parts) + 1):
-            place = self._below("\\".join(parts[:upto]))
-            if not self._machine.registry.has(place):
-                self._machine.registry.make(place)
-        return RegistryKey(self._machine, self._below(path), writable=True)
-
-    def m_deletesubkey(self, path: Value) -> None:
-        place = self._below(path)
-        if not self._machine.registry.has(place):
-            raise PsError("System.ArgumentException", "Cannot delete a subkey tree because the subkey does not exist.")
-        if self._machine.registry.children(place):
-            raise PsError(
-                "System.InvalidOperationException",
-                "Registry key has subkeys and recursive removes are not supported by this method.",
-            )
-        self._machine.registry.remove(place)
+    @classmethod
+    def s_openbasekey(cls, machine: Machine, hive: Value, view: Value) -> RegistryKey:
+        words(hive, ("LocalMachine",), of="Microsoft.Win32.RegistryHive")
+        words(view, ("Registry64",), of="Microsoft.Win32.RegistryView")
+        return cls(machine, "HKLM:", writable=True)
 
     def _below(self, path: Value) -> str:
         return "%s\\%s" % (self._path, text(path))
 
-    def p_valuecount(self) -> int:
-        return len(self._machine.registry.values(self._path))
+    def m_opensubkey(self, path: Value, writable: bool = False) -> RegistryKey | None:
+        below = self._below(path)
+        found = self._machine.registry.has(below)
+        return RegistryKey(self._machine, below, writable=writable) if found else None
+
+    def m_createsubkey(self, path: Value) -> RegistryKey:
+        """Make a key, and each one above it that is missing, as Windows does."""
+        self._may_write()
+        parts = text(path).split("\\")
+        for upto in range(1, len(parts) + 1):
+            below = self._below("\\".join(parts[:upto]))
+            if not self._machine.registry.has(below):
+                self._machine.registry.make(below)
+        return RegistryKey(self._machine, self._below(path), writable=True)
+
+    def m_deletesubkey(self, path: Value) -> None:
+        """Delete a key without keys below it; the values that it has go with it."""
+        self._may_write()
+        below = self._below(path)
+        if not self._machine.registry.has(below):
+            raise PsError("System.ArgumentException", "Cannot delete a subkey tree because the subkey does not exist.")
+        if self._machine.registry.children(below):
+            message = "Registry key has subkeys and recursive removes are not supported by this method."
+            raise PsError("System.InvalidOperationException", message)
+        self._machine.registry.remove(below)
+
+    def m_getsubkeynames(self) -> list[str]:
+        return self._machine.registry.children(self._path)
 
     def p_subkeycount(self) -> int:
         return len(self._machine.registry.children(self._path))
 
-    def m_getvaluenames(self) -> list[Value]:
+    def p_valuecount(self) -> int:
+        return len(self._machine.registry.values(self._path))
+
+    def m_getvaluenames(self) -> list[str]:
         return [each.name for each in self._machine.registry.values(self._path)]
 
-    def m_getvalue(self, name: Value, otherwise: Value = None, options: Value = "None") -> Value:
+    def m_getvalue(self, name: Value, default: Value = None, options: Value = "None") -> Value:
+        as_it_is = words(options, ("DoNotExpandEnvironmentNames", "None"), of="Microsoft.Win32.RegistryValueOptions")
         found = self._machine.registry.value(self._path, text(name))
         if found is None:
-            return otherwise
-        if found.kind == "multistring":
-            return list(found.data)
-        if found.kind == "expandstring" and options != "DoNotExpandEnvironmentNames":
+            return default
+        if found.kind == "expandstring" and "none" in as_it_is:
             return expanded(str(found.data), self._machine.environment)
-        return found.data
+        return list(found.data) if found.kind == "multistring" else found.data
 
     def m_getvaluekind(self, name: Value) -> str:
         found = self._machine.registry.value(self._path, text(name))
         if found is None:
             raise PsError("System.IO.IOException", "The specified registry key does not exist.")
-        return found.kind
+        return next(kind for kind, word in _KINDS.items() if word == found.kind)
 
     def m_setvalue(self, name: Value, data: Value, kind: Value) -> None:
-        self._write()
-        known = _KINDS.get(text(kind).lower())
-        if known is None:
-            raise Refused("the twin's registry sets no value of the kind %s" % kind)
-        if (known == "multistring") is not isinstance(data, list):
-            raise PsError("System.ArgumentException", "The type of the value object did not match the specified kind.")
+        self._may_write()
+        if kind not in _KINDS:
+            raise Refused("the twin's registry has no values of the kind %s" % text(kind))
+        fits = {"DWord": int, "QWord": int, "MultiString": list, "Binary": bytes}.get(kind, str)
+        if not isinstance(data, fits):
+            message = "The type of the value object did not match the specified RegistryValueKind."
+            raise PsError("System.ArgumentException", message)
         if isinstance(data, list) and "" in data:
             raise Refused("an empty line ends a value of several lines for some of its readers; the twin takes none")
-        self._machine.registry.set(self._path, Row(text(name), known, data))
+        self._machine.registry.set(self._path, Row(text(name), _KINDS[kind], data))
 
-    def m_deletevalue(self, name: Value, complain: Value) -> None:
-        self._write()
-        if complain:
-            raise Refused("the twin's DeleteValue does not complain")
+    def m_deletevalue(self, name: Value, complain: Value = True) -> None:
+        self._may_write()
+        if self._machine.registry.value(self._path, text(name)) is None:
+            if not complain:
+                return
+            raise PsError("System.ArgumentException", "No value exists with that name.")
         self._machine.registry.unset(self._path, text(name))
 
-    def _write(self) -> None:
+    def m_close(self) -> None:
+        """Nothing is held."""
+
+    m_dispose = m_close
+
+    def _may_write(self) -> None:
         if not self._writable:
             raise PsError("System.UnauthorizedAccessException", "Cannot write to the registry key.")
-
-    def m_dispose(self) -> None:
-        """Nothing is held."""
 
 
 TYPES: t.Final[tuple[type[Net], ...]] = (RegistryKey,)

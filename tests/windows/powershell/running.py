@@ -18,6 +18,7 @@ import typing as t
 
 from .. import Failed, Refused
 from ..machine import Machine
+from . import clr
 from .values import VOID, Net, PsError, Value, text, truth
 
 Parameters = t.Mapping[str, Value]
@@ -120,8 +121,11 @@ class TcpClient(Net):
         self._machine, self._family = machine, family
 
     @classmethod
-    def new(cls, machine: Machine, *arguments: Value) -> TcpClient:
+    def new(cls, machine: Machine, *arguments: Value) -> Net:
+        """Make one: of .NET's own where it is given ends or families of .NET's own."""
         (family,) = arguments
+        if isinstance(family, clr.Clr):
+            return t.cast(Net, clr.ClrType(clr.known(cls.name) or "").new(machine, family))
         if family not in ("InterNetwork", "InterNetworkV6"):
             raise PsError("System.Management.Automation.MethodException", "Cannot find an overload for TcpClient")
         return cls(machine, text(family))
@@ -154,6 +158,10 @@ class Encoding(Net):
     @staticmethod
     def sp_utf8(_machine: Machine) -> Encoding:
         return Encoding()
+
+    @staticmethod
+    def sp_ascii(machine: Machine) -> Value:
+        return clr.ClrType("System.Text.Encoding").sp_ASCII(machine)
 
     def m_getstring(self, data: bytes) -> str:
         return data.decode("utf-8")

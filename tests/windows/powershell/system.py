@@ -22,7 +22,7 @@ class Convert(Net):
     @staticmethod
     def s_frombase64string(_machine: Machine, content: Value) -> bytes:
         try:
-            return base64.b64decode(text(content), validate=True)
+            return base64.b64decode("".join(text(content).split()), validate=True)  # white space is passed over
         except binascii.Error as error:
             raise PsError("System.FormatException", "The input is not a valid Base-64 string.") from error
 

@@ -28,6 +28,7 @@ class PsError(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+        self.real: Net | None = None  # the exception of .NET that it is, where one is
 
 
 class Table:
@@ -94,7 +95,7 @@ def truth(value: Value) -> bool:
     """Return whether a value counts as true."""
     if isinstance(value, (list, bytes)):
         return truth(value[0]) if len(value) == 1 else len(value) > 1
-    return bool(value) if isinstance(value, (str, int, type(None))) else True
+    return bool(value) if isinstance(value, (str, int, float, type(None))) else True
 
 
 def text(value: Value) -> str:
@@ -103,7 +104,7 @@ def text(value: Value) -> str:
         return ""
     if isinstance(value, list):
         return " ".join(map(text, value))
-    if isinstance(value, (str, bool, int)):
+    if isinstance(value, (str, bool, int, float)):
         return str(value)
     if isinstance(value, Net):
         shown = getattr(value, "m_tostring", None)
@@ -118,7 +119,7 @@ def plain(value: Value) -> Value:
         return {key: plain(each) for key, each in value.rows()}
     if isinstance(value, list):
         return [plain(each) for each in value]
-    if isinstance(value, (str, bool, int, type(None))):
+    if isinstance(value, (str, bool, int, float, type(None))):
         return value
     raise Refused("the twin's PowerShell puts no %s into a result" % type(value).__name__)
 
