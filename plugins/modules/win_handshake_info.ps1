@@ -329,6 +329,50 @@ function Find-Identity {
     return $null
 }
 
+function Test-Root {
+    # Whether a chain came to one of the given certificates.
+    param([System.Security.Cryptography.X509Certificates.X509Chain]$Chain, [object[]]$Trust)
+    $last = Get-Digest -Data $Chain.ChainElements[$Chain.ChainElements.Count - 1].Certificate.RawData
+    foreach ($each in $Trust) {
+        if ((Get-Digest -Data $each.RawData) -eq $last) {
+            return $true
+        }
+    }
+    return $false
+}
+
+function Get-StatusClass {
+    # What the states of a chain mean that came to a root that we know; an empty text where nothing is wrong.
+    param([string[]]$Found, [System.Security.Cryptography.X509Certificates.X509Chain]$Chain)
+    if ("NotSignatureValid" -in $Found) {
+        return "not_accepted"
+    }
+    if ("Revoked" -in $Found) {
+        return "revoked"
+    }
+    if ("NotTimeValid" -in $Found) {
+        foreach ($element in $Chain.ChainElements) {
+            if ((Get-Time -Time $element.Certificate.NotBefore) -gt [System.DateTimeOffset]::UtcNow.ToUnixTimeSeconds()) {
+                return "not_yet_valid"
+            }
+        }
+        return "expired"
+    }
+    if ("NotValidForUsage" -in $Found) {
+        return "wrong_usage"
+    }
+    if ("InvalidBasicConstraints" -in $Found) {
+        return "not_an_authority"
+    }
+    foreach ($each in $Found) {
+        # that the machine does not know a root is what it was asked to pass over; NoError is said where nothing is
+        if ($each -notin @("NoError", "UntrustedRoot")) {
+            return "not_accepted"
+        }
+    }
+    return ""
+}
+
 function Get-Verdict {
     # Which class of fault a chain has, an empty text for none. .NET Framework knows no roots but the machine's, so it is
     # asked to pass over those that it does not know, and we look which root the chain came to.
@@ -350,43 +394,10 @@ function Get-Verdict {
         $found = @(foreach ($status in $chain.ChainStatus) {
                 [string]$status.Status
             })
-        $last = $chain.ChainElements[$chain.ChainElements.Count - 1].Certificate
-        $known = $false
-        foreach ($each in $Trust) {
-            if ((Get-Digest -Data $each.RawData) -eq (Get-Digest -Data $last.RawData)) {
-                $known = $true
-            }
-        }
-        if (-not $known -or "PartialChain" -in $found) {
+        if ("PartialChain" -in $found -or -not (Test-Root -Chain $chain -Trust $Trust)) {
             return "unknown_authority"
         }
-        if ("NotSignatureValid" -in $found) {
-            return "not_accepted"
-        }
-        if ("Revoked" -in $found) {
-            return "revoked"
-        }
-        if ("NotTimeValid" -in $found) {
-            foreach ($element in $chain.ChainElements) {
-                if ((Get-Time -Time $element.Certificate.NotBefore) -gt [System.DateTimeOffset]::UtcNow.ToUnixTimeSeconds()) {
-                    return "not_yet_valid"
-                }
-            }
-            return "expired"
-        }
-        if ("NotValidForUsage" -in $found) {
-            return "wrong_usage"
-        }
-        if ("InvalidBasicConstraints" -in $found) {
-            return "not_an_authority"
-        }
-        foreach ($each in $found) {
-            # that the machine does not know a root is what it was asked to pass over; NoError is said where nothing is
-            if ($each -notin @("NoError", "UntrustedRoot")) {
-                return "not_accepted"
-            }
-        }
-        return ""
+        return Get-StatusClass -Found $found -Chain $chain
     }
     finally {
         $chain.Dispose()
@@ -656,10 +667,9 @@ function Read-Session {
     }
 }
 
-function Enter-Endpoint {
-    # One handshake, whose certificate is accepted whatever it is: it is judged afterwards.
-    param([System.Collections.IDictionary]$Look, [object]$Identity, [int]$Versions)
-    $entry = @{
+function New-Entry {
+    # What a handshake shows, before it has shown anything.
+    return @{
         failure = $null
         error = $null
         leaf = $null
@@ -669,6 +679,12 @@ function Enter-Endpoint {
         protocol = $null
         cipher = $null
     }
+}
+
+function Enter-Endpoint {
+    # One handshake, whose certificate is accepted whatever it is: it is judged afterwards.
+    param([System.Collections.IDictionary]$Look, [object]$Identity, [int]$Versions)
+    $entry = New-Entry
     $dialled = Connect-Endpoint -Look $Look
     if ($null -ne $dialled.failure) {
         $entry.failure = $dialled.failure
