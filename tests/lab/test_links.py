@@ -512,10 +512,14 @@ def as_one_database(lab: Lab) -> None:
 
 
 def everywhere(lab: Lab) -> list[str]:
-    """Return what each member has, once all have the same."""
+    """Return how many rows each member has of those that the first one has now, once all have as many.
+
+    Others are written all the while, so no two members could be asked for the same number of all.
+    """
+    last = sql(lab, HOSTS[0], "select max(x) from lab.said")
 
     def counts() -> list[str]:
-        return [sql(lab, host, "select count(*) from lab.said") for host in HOSTS]
+        return [sql(lab, host, "select count(*) from lab.said where x <= %s" % last) for host in HOSTS]
 
     until(lambda: len(set(counts())) == 1, 20, counts)
     return counts()
