@@ -54,6 +54,8 @@ def observe(request: Asked, *, stranger: t.Mapping[str, str] | None = None) -> J
     settled = _settled(request.get("settle"), sights)
     watched = _watch(request.get("watch") or {}, sights)
     ours, listed = probe_ports(), time.monotonic()
+    for sight in sights.values():
+        sight.begin_sessions()
     seen: Json = {
         "clock": round(time.time(), 3),
         "addresses": own_addresses(),
@@ -83,6 +85,9 @@ def _tell_what_stays(sights: t.Mapping[str, Sight], seen: t.Mapping[str, Json], 
     if not any(sockets or sessions for sockets, sessions in open_ones.values()):
         return
     time.sleep(max(0.0, at - time.monotonic()))
+    for name, (_sockets, sessions) in open_ones.items():
+        if sessions:
+            sights[name].begin_sessions()
     for name, (sockets, sessions) in open_ones.items():
         now: Json = {"sockets": [row.to_json() for row in sights[name].sockets()] if sockets else []}
         now["sessions"] = _listed_again(sights[name], sessions)

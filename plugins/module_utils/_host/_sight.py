@@ -49,6 +49,7 @@ class Sight:
         #: The host's addresses, beside those that the instance's sockets have: what is left of sockets stands there.
         self.addresses: set[str] = set(asked.get("addresses") or ())
         self._gathered: dict[str, Json] = {}
+        self._listing: t.Callable[[], str] | None = None
         self._pids: list[int] | None = None
         self._noted: float | None = None
 
@@ -140,6 +141,15 @@ class Sight:
 
     # Sessions
 
+    def begin_sessions(self) -> None:
+        """Start the command that lists the sessions, so that those of a host run side by side, and beside the look.
+
+        The next ``sessions`` takes what it says.
+        """
+        asked = self.asked.get("sessions")
+        if asked and not asked.get("file"):
+            self._listing = _begun(asked)
+
     def sessions(self) -> list[Json] | None:
         """Return the sessions that the instance lists; None if it lists none.
 
@@ -149,8 +159,9 @@ class Sight:
         asked = self.asked.get("sessions")
         if not asked:
             return None
+        begun, self._listing = self._listing, None
         sessions, bad = [], 0
-        for line in _listed(asked).splitlines():
+        for line in (begun() if begun else _listed(asked)).splitlines():
             try:
                 session = json.loads(line) if line.strip() else None
             except ValueError:
@@ -275,6 +286,31 @@ def _setting(text: str | TlsError, row: Asked) -> str | None:
     from .._core._option_formats import read
 
     return read(text, str(row.get("format") or "ini"), str(row.get("section") or ""), str(row["key"]))
+
+
+def _begun(asked: Asked) -> t.Callable[[], str]:
+    """Have the list made by a thread, and return what waits for it."""
+    import threading
+
+    done: list[str] = []
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            done.append(_listed(asked))
+        except Exception as error:  # whoever waits for the list is told, whatever it is
+            failed.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+
+    def told() -> str:
+        thread.join()
+        if failed:
+            raise failed[0]
+        return done[0]
+
+    return told
 
 
 def _listed(asked: Asked) -> str:

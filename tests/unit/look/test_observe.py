@@ -120,6 +120,29 @@ def test_a_session_list_that_fails_is_unreadable() -> None:
     assert seen["sessions"] is None and "fails" in seen["unreadable"]["sessions"]
 
 
+def test_commands_that_list_sessions_run_side_by_side_and_each_instance_gets_its_own(tmp_path) -> None:
+    """Each waits for the other to have begun, which it never has where one ends before the next one starts."""
+    script = """
+import os, sys, time
+own, other = sys.argv[1:]
+open(own, "w").close()
+until = time.monotonic() + 5
+while not os.path.exists(other) and time.monotonic() < until:
+    time.sleep(0.01)
+print('{"peer": "127.0.0.3:%s", "tls": %s}' % (own[-1], str(os.path.exists(other)).lower()))
+"""
+    ends = [(str(tmp_path / "1"), str(tmp_path / "2")), (str(tmp_path / "2"), str(tmp_path / "1"))]
+    asked = [
+        instance("a@%d" % number, glance=True, sessions={"command": [sys.executable, "-c", script, *row]})
+        for number, row in enumerate(ends, 1)
+    ]
+    seen = observe({"instances": asked})["instances"]
+    assert {name: row["sessions"] for name, row in seen.items()} == {
+        "a@1": [{"peer": "127.0.0.3:1", "tls": True}],
+        "a@2": [{"peer": "127.0.0.3:2", "tls": True}],
+    }
+
+
 def test_the_running_process_and_the_file_that_gives_it_its_environment_are_told_apart(tmp_path) -> None:
     script = "import time; print('up', flush=True); time.sleep(60)"
     wanted = {"SSL_CERT_FILE": "/trust.pem", "LD_LIBRARY_PATH": "/ours"}
