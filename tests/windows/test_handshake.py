@@ -49,6 +49,12 @@ def quick(name: str, issuer: Pair | None = None, **more: t.Any) -> Pair:
     return issued(name, issuer, key=_key(), **more)
 
 
+def under_a_leaf(issuing: Pair) -> list[Pair]:
+    """Return a certificate whose issuer is none, with the chain that it is served with."""
+    leaf = quick("leaf", issuing)
+    return [quick("db1", leaf), leaf, issuing]
+
+
 @dataclass(frozen=True)
 class Client:
     """A Windows host that looks at one endpoint."""
@@ -152,9 +158,7 @@ CASES: t.Final = {
     "for clients alone": Case(
         lambda _r, i: [quick("db1", i, usage=[ExtendedKeyUsageOID.CLIENT_AUTH]), i], "wrong_usage", "not accepted"
     ),
-    "issued by a leaf": Case(
-        lambda _r, i: (lambda leaf: [quick("db1", leaf), leaf, i])(quick("leaf", i)), "not_an_authority", "not accepted"
-    ),
+    "issued by a leaf": Case(lambda _r, i: under_a_leaf(i), "not_an_authority", "not accepted"),
 }
 
 

@@ -207,9 +207,9 @@ def library_variables(
     return found
 
 
-def merged(name: str, *, ours: str, theirs: str | None, lists: t.Mapping[str, ListRule] = LISTS) -> str:
+def merged(name: str, *, ours: str, theirs: str | None, lists: t.Mapping[str, ListRule] | None = None) -> str:
     """Return a variable's value: ours; in a list also what others have there."""
-    rule = lists.get(name)
+    rule = (lists or LISTS).get(name)
     if rule is None or not theirs:
         return ours
     mine = ours.split(rule.separator)
@@ -217,9 +217,9 @@ def merged(name: str, *, ours: str, theirs: str | None, lists: t.Mapping[str, Li
     return rule.separator.join([*mine, *others] if rule.ours == "first" else [*others, *mine])
 
 
-def holds(name: str, *, found: str | None, wanted: str, lists: t.Mapping[str, ListRule] = LISTS) -> bool:
+def holds(name: str, *, found: str | None, wanted: str, lists: t.Mapping[str, ListRule] | None = None) -> bool:
     """Return whether a process's variable is what was wanted: equal, or in a list with all our entries in it."""
-    rule = lists.get(name)
+    rule = (lists or LISTS).get(name)
     if found is None or rule is None:
         return found == wanted
     return set(wanted.split(rule.separator)) <= set(found.split(rule.separator))

@@ -92,8 +92,9 @@ def _said_by_netstat() -> str:
     """Return what netstat says, in the language that its documentation has."""
     argv = _NETSTAT[_SYSTEM][0]
     words = {"LC_ALL": "C", "PATH": "/usr/bin:/usr/sbin"}
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env=words, timeout=_NETSTAT_SECONDS)
-    done.check_returncode()
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, env=words, timeout=_NETSTAT_SECONDS, check=True
+    )
     return done.stdout.decode("ascii", "replace")
 
 
@@ -254,7 +255,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         try:
             collect(folder, seconds=asked.seconds, interval=asked.interval)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            print("nothing was watched: %s" % error, file=sys.stderr)
+            sys.stderr.write("nothing was watched: %s\n" % error)
             return 1
     return 0
 
