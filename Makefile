@@ -96,13 +96,11 @@ tools: test-venv
 # ---------------------------------------------------------------- checks
 
 .PHONY: test
-test: tools ## Everything that has to hold: check, py38, lint, sanity, integration, and the short part of the lab
+test: tools ## Everything that has to hold: check, py38, lint, sanity, integration
 	@$(MAKE) --jobs=2 workers=2 --output-sync=target timed-static timed-unit timed-py38 timed-lint
 	@# the demos are held to messages and milliseconds: sanity has what they leave of the processors
 	@$(MAKE) --jobs=2 --output-sync=target timed-demos timed-sanity
 	@scripts/timed integration $(MAKE) integration
-	@scripts/timed lab-tree $(MAKE) lab-tree
-	@scripts/timed lab-short $(MAKE) lab-short
 
 timed-%:
 	@scripts/timed $* $(MAKE) $*
@@ -147,8 +145,8 @@ integration: tools ## The real thing: fleets on loopback, failures, independent 
 	@# a third of their time they wait, for sessions to settle and for programs to come up
 	@$(pytest) --numprocesses 3 --dist worksteal --durations=25 -m "not soak" $(demo_tests:%=--ignore %) \
 		tests/integration tests/unix tests/windows
-	@echo "LEFT OUT for their time: by make soak most SIGKILL points, each kind and role by itself on hosts of the lab, what Wine"
-	@echo "says of PFX files, and the scenarios of molecule"
+	@echo "LEFT OUT for their time: what runs on hosts of the lab (make lab-short, make lab-test), and by make soak most SIGKILL"
+	@echo "points, each kind and role by itself on such hosts, what Wine says of PFX files, and the scenarios of molecule"
 
 .PHONY: lab-tree
 lab-tree: run-venv
