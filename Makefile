@@ -142,7 +142,7 @@ demos: tools ## Both demos, from their first line to their last, held to what th
 
 .PHONY: integration
 integration: tools ## The real thing: fleets on loopback, failures, independent judges; other systems on twins
-	@# a third of their time they wait, for sessions to settle and for programs to come up
+	@# they wait for a part of their time, for sessions to settle and programs to come up: three fill two processors
 	@$(pytest) --numprocesses 3 --dist worksteal --durations=25 -m "not soak" $(demo_tests:%=--ignore %) \
 		tests/integration tests/unix tests/windows
 	@echo "LEFT OUT for their time: what runs on hosts of the lab (make lab-short, make lab-test), and by make soak most SIGKILL"

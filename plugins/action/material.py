@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
 from ..module_utils._core._material import IdentityInfo, by_folder
 from ..module_utils._module import diff_of
+from ..plugin_utils._called import called
 from ..plugin_utils._place import STORE_VARIABLES
 from ..plugin_utils._run import refuse_while_held
 from ..plugin_utils._store import NOT_ISSUED_YET, MaterialFiles, NotIssued, StorePaths, material, standing, store_paths
@@ -23,7 +24,7 @@ if t.TYPE_CHECKING:
     from ..module_utils._core._windows_material import Order
 
 MODULE = "connsec.tls.material"
-WINDOWS_MODULE = "connsec.tls.win_material"
+WINDOWS_MODULE = "win_material"
 DIRECTORY = "/etc/connsec"
 
 
@@ -142,14 +143,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
         def call(*, accounts: list[str], orders: list[Order]) -> dict[str, t.Any]:
             given = {"directory": directory, "accounts": accounts, "orders": orders}
-            found: dict[str, t.Any] = self._execute_module(
-                module_name=WINDOWS_MODULE, module_args=given, task_vars=task_vars
-            )
-            if found.get("unreachable"):
-                raise AnsibleConnectionFailure(str(found.get("msg")))
-            if found.get("failed"):
-                raise AnsibleActionFail(str(found.get("msg")))
-            return found
+            return called(self, WINDOWS_MODULE, given, task_vars)
 
         try:
             if arguments.get("look"):

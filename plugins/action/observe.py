@@ -9,16 +9,17 @@ import json
 import time
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
+from ..plugin_utils._called import called
 from ..plugin_utils._stranger import strange_identity
 from ..plugin_utils._variables import plain
 
 MODULE = "connsec.tls.observe"
-WINDOWS_MODULE = "connsec.tls.win_observe"
-WINDOWS_CLIENT = "connsec.tls.win_handshake_info"
+WINDOWS_MODULE = "win_observe"
+WINDOWS_CLIENT = "win_handshake_info"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -52,13 +53,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
         def call(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
             asked_between.append(time.time())
-            found = self._called(WINDOWS_MODULE, arguments, task_vars)
+            found = called(self, WINDOWS_MODULE, arguments, task_vars)
             asked_between.append(time.time())
             state: dict[str, t.Any] = found["state"]
             return state
 
         def handshakes(endpoints: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-            found: dict[str, t.Any] = self._called(WINDOWS_CLIENT, {"endpoints": endpoints}, task_vars)["endpoints"]
+            found: dict[str, t.Any] = called(self, WINDOWS_CLIENT, {"endpoints": endpoints}, task_vars)["endpoints"]
             return found
 
         try:
@@ -66,11 +67,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except TlsError as error:
             raise AnsibleActionFail(str(error)) from None
         return {"changed": False, "observation": seen, "asked_between": asked_between}
-
-    def _called(self, name: str, given: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
-        found: dict[str, t.Any] = self._execute_module(module_name=name, module_args=given, task_vars=task_vars)
-        if found.get("unreachable"):
-            raise AnsibleConnectionFailure(str(found.get("msg")))
-        if found.get("failed"):
-            raise AnsibleActionFail(str(found.get("msg")))
-        return found

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
 from ..module_utils._module import diff_of
+from ..plugin_utils._called import called
 from ..plugin_utils._variables import plain
 
 MODULE = "connsec.tls.step"
@@ -38,14 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         from ..plugin_utils._windows_step import carry_out
 
         def call(name: str, given: dict[str, t.Any]) -> dict[str, t.Any]:
-            found: dict[str, t.Any] = self._execute_module(
-                module_name="connsec.tls." + name, module_args=given, task_vars=task_vars
-            )
-            if found.get("unreachable"):
-                raise AnsibleConnectionFailure(str(found.get("msg")))
-            if found.get("failed"):
-                raise AnsibleActionFail(str(found.get("msg")))
-            return found
+            return called(self, name, given, task_vars)
 
         check = bool(self._task.check_mode)
         done = carry_out(arguments["steps"], lambda given: call("win_step", given), check=check)

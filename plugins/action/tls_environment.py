@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core._errors import TlsError
 from ..module_utils._module import diff_of
+from ..plugin_utils._called import called
 from ..plugin_utils._variables import plain
 from ..plugin_utils._windows_environment import set_variables
 
@@ -19,7 +20,7 @@ if t.TYPE_CHECKING:
     from ..module_utils._core._windows_variables import Order
 
 MODULE = "connsec.tls.tls_environment"
-WINDOWS_MODULE = "connsec.tls.win_variables"
+WINDOWS_MODULE = "win_variables"
 _PROCESS: t.Final = {"pid_file": {"type": "str"}, "service": {"type": "str"}}
 _INSTANCE: t.Final = {
     "name": {"type": "str", "required": True},
@@ -48,12 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
         def call(*, services: list[str], orders: list[Order]) -> dict[str, t.Any]:
             given = {"services": services, "orders": orders}
-            found = self._execute_module(module_name=WINDOWS_MODULE, module_args=given, task_vars=task_vars)
-            if found.get("unreachable"):
-                raise AnsibleConnectionFailure(str(found.get("msg")))
-            if found.get("failed"):
-                raise AnsibleActionFail(str(found.get("msg")))
-            state: dict[str, t.Any] = found["state"]
+            state: dict[str, t.Any] = called(self, WINDOWS_MODULE, given, task_vars)["state"]
             return state
 
         try:
